@@ -1,0 +1,1 @@
+"""Tensor, graph, operator, transforms, modes, random streams and checks: the evening's read."""

@@ -1,0 +1,174 @@
+"""The graph that calls leave behind, and the walk back through it.
+
+A node holds arrays and parent nodes, never tensors: nothing points forward, so there are no cycles, and a graph
+dies with the last tensor that could still ask for its gradients.
+"""
+
+import heapq
+import itertools
+from collections.abc import Collection
+from typing import Any
+
+import numpy as np
+
+from kinone import kernels
+from kinone.core.modes import enable_grad, modes, no_grad
+from kinone.errors import GraphError
+
+NOT_KEPT = object()  # Node.grad of a tensor that collects no gradient
+FREED: Any = ("freed",)  # Node.arrays once the walk has let go of them
+_next_id = itertools.count(0, -1).__next__  # falls, so that the smallest id in a heap is the newest node
+
+
+class Node:
+    """One recorded call.
+
+    `op.pull` turns a cotangent of the output into cotangents of the `parents` (None stands where an input needs
+    none). `arrays` are the inputs that the rule asked to keep, `y` the output if it did, `shapes` those of the inputs
+    where broadcasting may have stretched them. `id` falls with time, so a parent's is always larger.
+    """
+
+    __slots__ = ("arrays", "attrs", "grad", "id", "op", "parents", "shapes", "y")
+
+    def __init__(self, op: Any, parents: Any, arrays: Any, y: Any, attrs: dict[str, Any], shapes: Any) -> None:
+        self.op = op
+        self.parents: tuple[Node | None, ...] = parents
+        self.arrays = arrays
+        self.y = y
+        self.attrs = attrs
+        self.shapes = shapes
+        self.grad: Any = NOT_KEPT
+        self.id = _next_id()
+
+    def free(self) -> None:
+        """Let go of the arrays; the walk does so as soon as the rule has run."""
+        self.arrays = self.y = FREED
+
+
+class Leaf(Node):
+    """A tensor that requires gradients and that no operator made: the place where its gradient collects."""
+
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        super().__init__(None, (), None, None, {}, None)
+        self.grad = None
+
+
+class Part(Node):
+    """Output number `y` of a call that gave several; its one parent is the call."""
+
+    __slots__ = ()
+
+    def __init__(self, call: Node, index: int) -> None:
+        super().__init__(None, (call,), None, index, {}, None)
+
+
+def propagate(
+    root: Node,
+    g: Any,
+    *,
+    create_graph: bool = False,
+    retain_graph: bool = False,
+    wanted: Collection[Node] | None = None,
+) -> dict[Node, Any]:
+    """Walk back from `root`, whose cotangent is `g`; return the cotangents of the `wanted` nodes.
+
+    Without `wanted`, of every node that keeps its gradient. `g` and the result are arrays, or Tensors with
+    `create_graph`. Newest first is a topological order, because a call can only use what was there before it: a heap
+    of ids yields it without recursion and without a pass of its own.
+    """
+    useful = None if wanted is None else _leading_to(root, wanted)
+    cotangents: dict[Node, Any] = {root: g}
+    owned: set[Node] = set()  # nodes whose cotangent nobody else can see: sums may be written into it
+    found: dict[Node, Any] = {}
+    heap = [(root.id, root)]
+    with enable_grad() if create_graph else no_grad(), np.errstate(all="ignore"):
+        while heap:
+            node = heapq.heappop(heap)[1]
+            g = cotangents.pop(node)
+            if node in wanted if wanted is not None else node.grad is not NOT_KEPT:
+                found[node] = g if node in owned or create_graph else np.array(g)
+            if not node.parents:
+                continue
+            if type(node) is Part:
+                call = node.parents[0]
+                assert call is not None
+                if useful is not None and call not in useful:
+                    continue
+                if call not in cotangents:
+                    cotangents[call] = [None] * len(call.attrs["outputs"])
+                    heapq.heappush(heap, (call.id, call))
+                cotangents[call][node.y] = g
+                continue
+            gradients = _pull(node, g, create_graph, useful)
+            for i, (parent, gradient) in enumerate(zip(node.parents, gradients, strict=True)):
+                if parent is None or gradient is None:
+                    continue
+                before = cotangents.get(parent)
+                if before is None:
+                    cotangents[parent] = gradient
+                    heapq.heappush(heap, (parent.id, parent))
+                    if not create_graph and _is_fresh(gradient, i, gradients, g, node):
+                        owned.add(parent)
+                elif parent in owned:
+                    before += gradient
+                else:
+                    cotangents[parent] = before + gradient
+                    if not create_graph and isinstance(cotangents[parent], np.ndarray):
+                        owned.add(parent)
+            if not retain_graph:
+                node.free()
+    return found
+
+
+def _pull(node: Node, g: Any, create_graph: bool, useful: set[Node] | None) -> list[Any]:
+    if node.arrays is FREED:
+        raise GraphError(
+            node.op.name,
+            "a graph that still holds its arrays",
+            "one that an earlier backward has freed",
+            hint="pass retain_graph=True to the first backward, or compute the loss again.",
+        )
+    for watcher in modes.observers:
+        watcher.before_backward(node, g)
+    gradients = node.op.pull(node, g, create_graph, useful)
+    for watcher in modes.observers:
+        watcher.after_backward(node, g, gradients)
+    return gradients
+
+
+def _is_fresh(gradient: Any, i: int, gradients: list[Any], g: Any, node: Node) -> bool:
+    """True if the rule made this array for this one input, so that accumulating into it harms nobody."""
+    if not isinstance(gradient, np.ndarray) or gradient.base is not None or not gradient.flags.writeable:
+        return False
+    handed_in = (g, node.y, *(node.arrays or ()), *gradients[:i], *gradients[i + 1 :])
+    return not any(gradient is other for other in handed_in)
+
+
+def _leading_to(root: Node, wanted: Collection[Node]) -> set[Node]:
+    """The nodes at or above `root` from which some wanted node can be reached."""
+    oldest = max((node.id for node in wanted), default=root.id)
+    seen, stack = {root}, [root]
+    while stack:
+        for parent in stack.pop().parents:
+            if parent is not None and parent.id <= oldest and parent not in seen:
+                seen.add(parent)
+                stack.append(parent)
+    useful = set(wanted)
+    for node in sorted(seen, key=lambda node: -node.id):
+        if any(parent in useful for parent in node.parents):
+            useful.add(node)
+    return useful
+
+
+def unbroadcast(g: Any, shape: tuple[int, ...]) -> Any:
+    """Sum the cotangent `g` back to `shape`, the shape its input had before broadcasting."""
+    if g.shape == shape:
+        return g
+    lead = g.ndim - len(shape)
+    stretched = (i + lead for i, n in enumerate(shape) if n == 1 and g.shape[i + lead] != 1)
+    axes = (*range(lead), *stretched)
+    # A Tensor brings its own recorded sum; an array goes to the kernel, whose bits the profile fixes.
+    g = kernels.sum(g, axes, True) if isinstance(g, np.ndarray) else g.sum(axis=axes, keepdims=True)
+    return g.reshape(shape)

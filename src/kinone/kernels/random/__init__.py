@@ -1,0 +1,1 @@
+"""Random bits, uniforms, normals, integers and permutations, each addressed by (key, step, index)."""

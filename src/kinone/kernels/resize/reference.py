@@ -1,0 +1,3 @@
+"""Kernels of the family, in plain NumPy."""
+
+__all__: list[str] = []

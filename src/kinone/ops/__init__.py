@@ -1,0 +1,73 @@
+"""The operators, one family a file. `ALL_OPS` is the list that methods, tests, docs and exports are made from."""
+
+from types import FunctionType, MappingProxyType, ModuleType
+from typing import Any
+
+from kinone.core.methods import Methods
+from kinone.core.op import Op
+from kinone.ops import (
+    activation,
+    arithmetic,
+    attention,
+    compare,
+    convolution,
+    create,
+    dropout,
+    exponential,
+    index,
+    linalg,
+    loss,
+    normalize,
+    pool,
+    reduce,
+    resize,
+    shape,
+)
+
+FAMILIES: tuple[ModuleType, ...] = (
+    arithmetic, exponential, compare, activation, reduce, shape, index, linalg, convolution, pool, resize, normalize,
+    attention, loss, dropout, create,
+)  # fmt: skip
+
+
+def _public(family: ModuleType) -> dict[str, Any]:
+    """The operators and functions that a family defines itself, rules and definitions aside."""
+    return {
+        name: value
+        for name, value in vars(family).items()
+        if isinstance(value, Op | FunctionType)
+        and value.__module__ == family.__name__
+        and not name.startswith("_")
+        and not name.endswith(("_backward", "_definition"))
+    }
+
+
+def _collected() -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for family in FAMILIES:
+        for name, value in _public(family).items():
+            if name in found:
+                raise TypeError(f"two families define {name}")
+            found[name] = value
+    return found
+
+
+EXPORTS = MappingProxyType(_collected())
+ALL_OPS: MappingProxyType[str, Op[Any]] = MappingProxyType(
+    {op.name: op for op in EXPORTS.values() if isinstance(op, Op)}
+)
+__all__ = list(EXPORTS)  # pyright: ignore[reportUnsupportedDunderAll]
+globals().update(EXPORTS)
+
+
+def _method(op: Op[Any], *, is_reflected: bool) -> Any:
+    def method(self: Any, *args: Any, **attrs: Any) -> Any:
+        return op(*args, self, **attrs) if is_reflected else op(self, *args, **attrs)
+
+    method.__name__, method.__doc__ = op.name, op.__doc__
+    return method
+
+
+for _op in ALL_OPS.values():
+    for _name in (*_op.methods, *_op.reflected):
+        setattr(Methods, _name, _method(_op, is_reflected=_name in _op.reflected))
