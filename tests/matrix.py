@@ -115,7 +115,9 @@ def check_paths(op: Op[Any], sample: Sample, inputs: list[Any]) -> None:
         g2 = gradients(op, frozen, sample, create_graph=True)
         close(g1, g2, 1e-10, f"{op.name}: rule on arrays and on Tensors")
         for x, g in zip(filter(is_float, inputs), g1, strict=True):
-            assert g.shape == x.shape and g.dtype == x.dtype, f"{op.name}: gradient {g.dtype}{g.shape} of {x.dtype}{x.shape}"
+            assert g.shape == x.shape and g.dtype == x.dtype, (
+                f"{op.name}: gradient {g.dtype}{g.shape} of {x.dtype}{x.shape}"
+            )
 
 
 def check_layouts(op: Op[Any], sample: Sample, inputs: list[Any]) -> None:

@@ -5,6 +5,8 @@ what came instead and, for the usual mistakes, what to type. Each class also der
 that a Python programmer would catch for that kind of fault.
 """
 
+from typing import Any
+
 
 class KinoneError(Exception):
     """Base of all errors that a user's input can cause.
@@ -56,3 +58,17 @@ class NumericsError(KinoneError, ArithmeticError):
 
 class MissingExtraError(KinoneError, ImportError):
     """An optional dependency is not installed; the hint names the extra."""
+
+
+def explained(op: Any, error: Exception, args: tuple[Any, ...], attrs: dict[str, Any]) -> Exception:
+    """The error in the house's form for what NumPy or Python said about a call of the operator `op`."""
+    if isinstance(error, KinoneError):
+        return error
+    unknown = [repr(name) for name in attrs if name not in op.attributes and name not in op.inputs]
+    if unknown:
+        allowed = ", ".join([*op.inputs, *op.attributes])
+        return ArgumentError(op.name, f"the arguments ({allowed})", ", ".join(unknown))
+    shapes = " and ".join(str(getattr(a, "shape", a)) for a in args)
+    if "broadcast" in str(error):
+        return ShapeError(op.name, f"shapes of {', '.join(op.inputs)} that broadcast together", shapes)
+    return ArgumentError(op.name, "arguments that fit together", f"{shapes} {attrs or ''} ({error})")

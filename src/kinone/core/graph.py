@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from kinone import kernels
-from kinone.core.modes import enable_grad, modes, no_grad
+from kinone.core.modes import modes, setting
+from kinone.core.tree import is_a
 from kinone.errors import GraphError
 
 NOT_KEPT = object()  # Node.grad of a tensor that collects no gradient
@@ -30,19 +31,12 @@ class Node:
 
     __slots__ = ("arrays", "attrs", "grad", "id", "op", "parents", "shapes", "y")
 
-    def __init__(self, op: Any, parents: Any, arrays: Any, y: Any, attrs: dict[str, Any], shapes: Any) -> None:
-        self.op = op
-        self.parents: tuple[Node | None, ...] = parents
-        self.arrays = arrays
-        self.y = y
-        self.attrs = attrs
-        self.shapes = shapes
+    def __init__(self, op: Any, parents: "tuple[Node | None, ...]", arrays: Any, y: Any, attrs: Any, shapes: Any):
+        self.op, self.parents = op, parents
+        self.arrays, self.y = arrays, y
+        self.attrs, self.shapes = attrs, shapes
         self.grad: Any = NOT_KEPT
         self.id = _next_id()
-
-    def free(self) -> None:
-        """Let go of the arrays; the walk does so as soon as the rule has run."""
-        self.arrays = self.y = FREED
 
 
 class Leaf(Node):
@@ -65,12 +59,7 @@ class Part(Node):
 
 
 def propagate(
-    root: Node,
-    g: Any,
-    *,
-    create_graph: bool = False,
-    retain_graph: bool = False,
-    wanted: Collection[Node] | None = None,
+    root: Node, g: Any, *, create_graph: bool = False, retain_graph: bool = False, wanted: Collection[Any] | None = None
 ) -> dict[Node, Any]:
     """Walk back from `root`, whose cotangent is `g`; return the cotangents of the `wanted` nodes.
 
@@ -83,7 +72,7 @@ def propagate(
     owned: set[Node] = set()  # nodes whose cotangent nobody else can see: sums may be written into it
     found: dict[Node, Any] = {}
     heap = [(root.id, root)]
-    with enable_grad() if create_graph else no_grad(), np.errstate(all="ignore"):
+    with setting("recording", create_graph), np.errstate(all="ignore"):
         while heap:
             node = heapq.heappop(heap)[1]
             g = cotangents.pop(node)
@@ -91,59 +80,46 @@ def propagate(
                 found[node] = g if node in owned or create_graph else np.array(g)
             if not node.parents:
                 continue
-            if type(node) is Part:
-                call = node.parents[0]
-                assert call is not None
-                if useful is not None and call not in useful:
-                    continue
-                if call not in cotangents:
-                    cotangents[call] = [None] * len(call.attrs["outputs"])
-                    heapq.heappush(heap, (call.id, call))
-                cotangents[call][node.y] = g
-                continue
-            gradients = _pull(node, g, create_graph, useful)
+            gradients: list[Any] = [(node.y, g)] if type(node) is Part else _pull(node, g, create_graph, useful)
             for i, (parent, gradient) in enumerate(zip(node.parents, gradients, strict=True)):
-                if parent is None or gradient is None:
+                if parent is None or gradient is None or (useful is not None and parent not in useful):
                     continue
                 before = cotangents.get(parent)
                 if before is None:
-                    cotangents[parent] = gradient
+                    cotangents[parent] = [gradient] if type(node) is Part else gradient
                     heapq.heappush(heap, (parent.id, parent))
-                    if not create_graph and _is_fresh(gradient, i, gradients, g, node):
+                    if parent.grad is not NOT_KEPT and _is_fresh(gradient, i, gradients, g, node):
                         owned.add(parent)
+                elif type(node) is Part:
+                    before.append(gradient)
                 elif parent in owned:
                     before += gradient
                 else:
-                    cotangents[parent] = before + gradient
-                    if not create_graph and isinstance(cotangents[parent], np.ndarray):
+                    cotangents[parent] = total = before + gradient
+                    if isinstance(total, np.ndarray):
                         owned.add(parent)
             if not retain_graph:
-                node.free()
+                node.arrays = node.y = FREED
     return found
 
 
 def _pull(node: Node, g: Any, create_graph: bool, useful: set[Node] | None) -> list[Any]:
     if node.arrays is FREED:
-        raise GraphError(
-            node.op.name,
-            "a graph that still holds its arrays",
-            "one that an earlier backward has freed",
-            hint="pass retain_graph=True to the first backward, or compute the loss again.",
-        )
-    for watcher in modes.observers:
+        hint = "pass retain_graph=True to the first backward, or compute the loss again."
+        raise GraphError(node.op.name, "a graph that holds its arrays", "one that an earlier backward freed", hint=hint)
+    for watcher in (watchers := modes.observers):
         watcher.before_backward(node, g)
     gradients = node.op.pull(node, g, create_graph, useful)
-    for watcher in modes.observers:
+    for watcher in watchers:
         watcher.after_backward(node, g, gradients)
     return gradients
 
 
 def _is_fresh(gradient: Any, i: int, gradients: list[Any], g: Any, node: Node) -> bool:
-    """True if the rule made this array for this one input, so that accumulating into it harms nobody."""
-    if not isinstance(gradient, np.ndarray) or gradient.base is not None or not gradient.flags.writeable:
-        return False
-    handed_in = (g, node.y, *(node.arrays or ()), *gradients[:i], *gradients[i + 1 :])
-    return not any(gradient is other for other in handed_in)
+    """True if the rule made this array for this one input, so that keeping and changing it harms nobody."""
+    others = (g, node.y, *(node.arrays or ()), *gradients[:i], *gradients[i + 1 :])
+    is_array = isinstance(gradient, np.ndarray) and gradient.base is None and gradient.flags.writeable
+    return is_array and all(gradient is not other for other in others)
 
 
 def _leading_to(root: Node, wanted: Collection[Node]) -> set[Node]:
@@ -156,9 +132,7 @@ def _leading_to(root: Node, wanted: Collection[Node]) -> set[Node]:
                 seen.add(parent)
                 stack.append(parent)
     useful = set(wanted)
-    for node in sorted(seen, key=lambda node: -node.id):
-        if any(parent in useful for parent in node.parents):
-            useful.add(node)
+    useful.update(node for node in sorted(seen, key=lambda node: -node.id) if not useful.isdisjoint(node.parents))
     return useful
 
 
@@ -170,5 +144,5 @@ def unbroadcast(g: Any, shape: tuple[int, ...]) -> Any:
     stretched = (i + lead for i, n in enumerate(shape) if n == 1 and g.shape[i + lead] != 1)
     axes = (*range(lead), *stretched)
     # A Tensor brings its own recorded sum; an array goes to the kernel, whose bits the profile fixes.
-    g = kernels.sum(g, axes, True) if isinstance(g, np.ndarray) else g.sum(axis=axes, keepdims=True)
+    g = kernels.sum(g, axes, True) if is_a(np.ndarray, g) else g.sum(axis=axes, keepdims=True)
     return g.reshape(shape)

@@ -1,12 +1,7 @@
-"""Where the operators hang the methods of Tensor that they declare.
-
-The class is empty here because core knows no operator; `kinone.ops` fills it from its list, in one place. What it
-holds afterwards stands in `methods.pyi` beside this file, written by `python -m kinone.ops.stubs` and kept true by
-a test, so that editors and type checkers know every method.
-"""
+"""Where operators hang their methods of Tensor; `methods.pyi` says what `kinone.ops` puts here."""
 
 
 class Methods:
-    """Base class of Tensor that carries one method for each name that an operator declares."""
+    """The base class of Tensor; empty, because core knows no operator."""
 
     __slots__ = ()

@@ -7,8 +7,7 @@ from typing import Any
 def flatten(tree: Any) -> tuple[list[Any], Callable[[Iterable[Any]], Any]]:
     """The leaves of `tree` in order, and a function that builds the same structure around other leaves.
 
-    Tuples (named ones too), dicts and lists are structure, None is an absent branch; all else is a leaf, and so is a
-    list of plain numbers, which is an array that somebody typed.
+    Tuples, dicts and lists are structure and None an absent branch; a list of plain numbers is an array, hence a leaf.
 
     >>> leaves, build = flatten({"w": (1, 2), "b": [3, None], "x": [4, 5]})
     >>> leaves
@@ -17,48 +16,28 @@ def flatten(tree: Any) -> tuple[list[Any], Callable[[Iterable[Any]], Any]]:
     {'w': ('a', 'b'), 'b': ['c', None], 'x': 'd'}
     """
     leaves: list[Any] = []
-    _collect(tree, leaves)
-    return leaves, lambda values: _rebuild(tree, iter(values))
+    _rebuilt(tree, leaves.append)
+
+    def build(values: Iterable[Any]) -> Any:
+        rest = iter(values)
+        return _rebuilt(tree, lambda _: next(rest))
+
+    return leaves, build
+
+
+def _rebuilt(tree: Any, f: Callable[[Any], Any]) -> Any:
+    if is_a(dict, tree):
+        return {key: _rebuilt(branch, f) for key, branch in tree.items()}
+    if is_a(tuple, tree) or (is_a(list, tree) and not _is_numbers(tree)):
+        parts = [_rebuilt(branch, f) for branch in tree]
+        return type(tree)(*parts) if hasattr(tree, "_fields") else type(tree)(parts)
+    return None if tree is None else f(tree)
 
 
 def _is_numbers(value: Any) -> bool:
-    parts: list[Any] = value if isinstance(value, list) else []
-    return bool(parts) and all(isinstance(part, int | float) or _is_numbers(part) for part in parts)
+    return is_a(list, value) and len(value) > 0 and all(is_a(int, v) or is_a(float, v) or _is_numbers(v) for v in value)
 
 
-def _branches(tree: Any) -> list[Any] | None:
-    """What hangs below `tree`; None if it is a leaf."""
-    if isinstance(tree, dict):
-        branches: dict[Any, Any] = tree
-        return list(branches.values())
-    return list(tree) if isinstance(tree, tuple | list) and not _is_numbers(tree) else None  # pyright: ignore[reportUnknownArgumentType]
-
-
-def _collect(tree: Any, leaves: list[Any]) -> None:
-    branches = _branches(tree)
-    if branches is not None:
-        for branch in branches:
-            _collect(branch, leaves)
-    elif tree is not None:
-        leaves.append(tree)
-
-
-def _rebuild(tree: Any, values: Any) -> Any:
-    branches = _branches(tree)
-    if branches is None:
-        return None if tree is None else next(values)
-    parts = [_rebuild(branch, values) for branch in branches]
-    if isinstance(tree, dict):
-        return dict(zip(tree, parts, strict=True))  # pyright: ignore[reportUnknownArgumentType]
-    kind: Any = type(tree)
-    return kind(*parts) if hasattr(kind, "_fields") else kind(parts)
-
-
-def tree_map(f: Callable[..., Any], tree: Any, *others: Any) -> Any:
-    """The tree whose leaves are f(leaf, …) for the matching leaves of `tree` and `others`.
-
-    >>> tree_map(lambda a, b: a + b, {"w": 1, "b": (2, 3)}, {"w": 10, "b": (20, 30)})
-    {'w': 11, 'b': (22, 33)}
-    """
-    leaves, build = flatten(tree)
-    return build([f(*group) for group in zip(leaves, *(flatten(other)[0] for other in others), strict=True)])
+def is_a(kind: Any, value: Any) -> bool:
+    """isinstance for the contents of a structure, which no type checker can know and need not narrow."""
+    return isinstance(value, kind)

@@ -8,25 +8,33 @@ from kinone.core.op import Op
 from kinone.ops import (
     activation,
     arithmetic,
+    assignment,
     attention,
     compare,
+    contraction,
     convolution,
     create,
     dropout,
     exponential,
+    function,
     index,
+    interop,
+    jacobians,
     linalg,
     loss,
     normalize,
     pool,
+    rectifier,
     reduce,
     resize,
+    rounding,
     shape,
+    trigonometric,
 )
 
 FAMILIES: tuple[ModuleType, ...] = (
-    arithmetic, exponential, compare, activation, reduce, shape, index, linalg, convolution, pool, resize, normalize,
-    attention, loss, dropout, create,
+    arithmetic, rounding, exponential, trigonometric, compare, activation, rectifier, reduce, shape, index, linalg,
+    contraction, convolution, pool, resize, normalize, attention, loss, dropout, create, jacobians, function,
 )  # fmt: skip
 
 
@@ -35,7 +43,7 @@ def _public(family: ModuleType) -> dict[str, Any]:
     return {
         name: value
         for name, value in vars(family).items()
-        if isinstance(value, Op | FunctionType)
+        if isinstance(value, Op | FunctionType | type)
         and value.__module__ == family.__name__
         and not name.startswith("_")
         and not name.endswith(("_backward", "_definition"))
@@ -68,6 +76,13 @@ def _method(op: Op[Any], *, is_reflected: bool) -> Any:
     return method
 
 
-for _op in ALL_OPS.values():
-    for _name in (*_op.methods, *_op.reflected):
-        setattr(Methods, _name, _method(_op, is_reflected=_name in _op.reflected))
+METHODS: MappingProxyType[str, Any] = MappingProxyType(
+    {
+        **{name: _method(op, is_reflected=False) for op in ALL_OPS.values() for name in op.methods},
+        **{name: _method(op, is_reflected=True) for op in ALL_OPS.values() for name in op.reflected},
+        **assignment.METHODS,
+        **interop.methods(ALL_OPS),
+    }
+)
+for _name, _value in METHODS.items():
+    setattr(Methods, _name, _value)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kinone.core.random import Stream
+from kinone.random import Stream
 
 Draw = Callable[[Stream], NDArray[Any]]
 
@@ -142,11 +142,13 @@ class Onnx:
 
     `inputs`: names of our inputs and attributes in ONNX's order ("" for one that is left out); an attribute becomes a
     constant int64 tensor. `attributes`: ONNX name → our attribute's name, or a `Literal`. By default the inputs are ours.
+    `of_booleans`: the operator for boolean inputs, where ONNX has another.
     """
 
     op_type: str
     inputs: tuple[str, ...] | None = None
     attributes: Mapping[str, Any] = field(default_factory=dict)
+    of_booleans: str = ""
 
     def __repr__(self) -> str:
         return self.op_type

@@ -7,7 +7,7 @@ element takes one 64-bit word, wᵢ = bits[2i] + 2³²·bits[2i+1].
 These bits *are* the profile, so only operations with one right answer are used: integer arithmetic, frexp and
 the IEEE-exact + − × ÷ √. NumPy's own log and exp vary with its version and with the CPU's vector width.
 
-What to draw (a range, a dtype) is checked here. Where to draw it is trusted; `kinone.core.random` has checked
+What to draw (a range, a dtype) is checked here. Where to draw it is trusted; `kinone.random` has checked
 0 ≤ step < 2⁶⁴, 0 ≤ start, 0 ≤ count, start + count ≤ 2⁶⁴.
 """
 
@@ -26,7 +26,7 @@ Words64 = NDArray[np.uint64]
 Float64 = NDArray[np.float64]
 
 # Small enough for the temporaries of one chunk to stay in a core's own cache; the bits do not depend on it.
-CHUNK = 1 << 14
+CHUNK = 1 << 15
 
 _DTYPES = (np.dtype(np.float16), np.dtype(np.float32), np.dtype(np.float64))
 _LOW32 = np.uint64(0xFFFFFFFF)
@@ -74,17 +74,15 @@ def philox4x32(counter: Words32, key: Words32) -> Words32:
     >>> [f"{word:08x}" for word in philox4x32(np.zeros(4, np.uint32), np.zeros(2, np.uint32))]
     ['6627e8d5', 'e169c58d', 'bc57ac4c', '9b00dbd8']
     """
-    # (c₀, c₂) and (c₁, c₃), the many counters along the last axis, which NumPy runs over.
-    even, odd = counter.reshape(-1, 2, 2).transpose(2, 1, 0).astype(np.uint64)
+    # (c₀, c₂) and (c₁, c₃), each with the many counters side by side in memory: four times as fast.
+    even, odd = counter.reshape(-1, 2, 2).transpose(2, 1, 0).astype(np.uint64, order="C")
     round_key = key.astype(np.uint64)
     for _ in range(_ROUNDS):
         products = (even * _MULTIPLIERS[:, None])[::-1]
-        even = products >> _HALF_WORD
-        even ^= odd
-        even ^= round_key[:, None]
+        even = (products >> _HALF_WORD) ^ odd ^ round_key[:, None]
         odd = products & _LOW32
         round_key = (round_key + _KEY_STEPS) & _LOW32
-    return np.stack([even, odd]).transpose(2, 1, 0).astype(np.uint32).reshape(counter.shape)
+    return np.stack([even, odd]).transpose(2, 1, 0).astype(np.uint32, order="C").reshape(counter.shape)
 
 
 def stream_key(seed: int, name: str) -> Words32:
@@ -124,12 +122,12 @@ def uniform(
     """
     dtype = _check_dtype("uniform", dtype)
     low, high = _check_real("uniform", "low", low), _check_real("uniform", "high", high)
-    limits = np.finfo(dtype)
-    if not (low < high and high - low < math.inf and max(-low, high) <= limits.max):
-        raise ArgumentError("uniform", f"low < high, both within {dtype}", f"low={low}, high={high}")
+    if not (low < high and high - low < math.inf and max(-low, high) <= float(np.finfo(dtype).max)):
+        raise ArgumentError("uniform", f"low < high within {dtype}, high − low finite", f"low={low}, high={high}")
+    bits = np.finfo(dtype).nmant
 
     def fill(first: int, n: int) -> Float64:
-        return low + (high - low) * _open_unit(_words(key, step, first, n), limits.nmant)
+        return low + (high - low) * _open_unit(_words(key, step, first, n), bits)
 
     return _by_chunks(fill, start, count, dtype)
 
@@ -145,7 +143,7 @@ def normal(
     dtype = _check_dtype("normal", dtype)
     mean, std = _check_real("normal", "mean", mean), _check_real("normal", "std", std)
     # |Φ⁻¹(2⁻⁵³)| = 8.21: beyond that no draw can go.
-    if not (std >= 0.0 and abs(mean) + 8.3 * std <= np.finfo(dtype).max):
+    if not (std >= 0.0 and abs(mean) + 8.3 * std <= float(np.finfo(dtype).max)):
         raise ArgumentError("normal", f"std ≥ 0 and mean ± 8.3·std within {dtype}", f"mean={mean}, std={std}")
 
     def fill(first: int, n: int) -> Float64:
@@ -306,9 +304,7 @@ def _ratio(coefficients: tuple[list[float], list[float]], x: Float64) -> Float64
     return _horner(coefficients[0], x) / _horner(coefficients[1], x)
 
 
-def _by_chunks(
-    fill: Callable[[int, int], NDArray[Any]], start: int, count: int, dtype: DTypeLike
-) -> NDArray[Any]:
+def _by_chunks(fill: Callable[[int, int], NDArray[Any]], start: int, count: int, dtype: DTypeLike) -> NDArray[Any]:
     out = np.empty(count, dtype)
     for offset in range(0, count, CHUNK):
         n = min(CHUNK, count - offset)

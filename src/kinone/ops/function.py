@@ -3,14 +3,12 @@
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
-from kinone.core import random
+from kinone import random
 from kinone.core.graph import Leaf, Node, propagate
 from kinone.core.modes import enable_grad, modes, no_grad
 from kinone.core.op import retraced
 from kinone.core.tensor import Tensor, wrap
-from kinone.errors import GraphError, ShapeError
+from kinone.errors import ShapeError
 
 
 class _Call:

@@ -11,7 +11,6 @@ from kinone.errors import ArgumentError
 from kinone.kernels.random import reference as kernels
 
 Shape = int | tuple[int, ...]
-Kernel = Callable[[kernels.Words32, int, int], NDArray[Any]]  # of key, step, count
 _streams: dict[str, "Stream"] = {}
 _process = {"seed": 0}
 
@@ -19,12 +18,12 @@ _process = {"seed": 0}
 class Stream:
     """x[step, i] = f(Philox(key, step, i)), key = blake2b-64 of "seed:name".
 
-    A draw, whatever its size, takes the stream's step and moves it on by one; with `step=` it takes that step and
-    moves nothing. Draws at one step share their bits. `kernels/random/reference.py` says which. Not for threads.
+    A draw, whatever its size, takes the stream's step and moves it on by one; with `step=` it takes that step
+    and moves nothing. Draws at one step share their bits. A stream is not for two threads at once.
 
     >>> s = Stream("dropout", seed=7)
     >>> s.integers(4, low=0, high=9).tolist(), s.permutation(5).tolist(), s.bernoulli(2, 0.5, step=0).tolist()
-    ([3, 6, 6, 4, 2], [1, 3, 0, 2, 4], [True, False])
+    ([2, 6, 6, 3], [1, 3, 0, 2, 4], [True, False])
     """
 
     def __init__(self, name: str, seed: int = 0, step: int = 0) -> None:
@@ -67,7 +66,7 @@ class Stream:
             raise ArgumentError("Stream.restore", f"a state of the stream {self.name!r}", repr(state))
         vars(self).update(vars(Stream(**state)))
 
-    def _draw(self, kernel: Kernel, shape: Shape, step: int | None) -> NDArray[Any]:
+    def _draw(self, kernel: Callable[[kernels.Words32, int, int], Any], shape: Shape, step: int | None) -> Any:
         at = self.at(self.step if step is None else step).step
         lengths = shape if isinstance(shape, tuple) else (shape,)
         count = prod(kernels.check_integer("Stream", "length", n) for n in lengths)
@@ -77,9 +76,7 @@ class Stream:
 
 
 def stream(name: str, seed: int | None = None) -> Stream:
-    """The process-wide seed's stream of that name, made when first asked for; given `seed`, a new one.
-
-    No other stream's numbers shift when one is made.
+    """The process-wide seed's stream of that name, made on demand (it shifts no other's); given `seed`, a new one.
 
     >>> stream("noise") is stream("noise"), stream("noise", seed=3) is stream("noise", seed=3)
     (True, False)
