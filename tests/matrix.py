@@ -167,7 +167,7 @@ def check_twice(op: Op[Any], sample: Sample, inputs: list[Any]) -> None:
     pairs = [(i, j) for i in spots for j in spots if i < j and inputs[i].shape == inputs[j].shape]
     for i, j in pairs[:1]:
         equal = list(inputs)
-        equal[j] = equal[i]
+        equal[j] = equal[i].copy()
         apart = leaves(equal)
         together = list(apart)
         together[j] = together[i]

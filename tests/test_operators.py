@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+
+from kinone.ops import ALL_OPS
 from matrix import (
     check_declaration,
     check_dtype,
@@ -17,14 +19,12 @@ from matrix import (
 )
 from oracles import ORACLES
 
-from kinone.ops import ALL_OPS
-
 CASES = [pytest.param(op, i, s, id=f"{op.name}-{i}") for op in ALL_OPS.values() for i, s in enumerate(op.samples)]
 SMOOTH = [
-    case
-    for case in CASES
-    for op, i, s in [case.values]
-    if s.smooth and has_gradient(op, s.make(op.name, i))  # pyright: ignore
+    pytest.param(op, i, s, id=f"{op.name}-{i}")
+    for op in ALL_OPS.values()
+    for i, s in enumerate(op.samples)
+    if s.smooth and has_gradient(op, s.make(op.name, i))
 ]
 BAD = [pytest.param(op, i, b, id=f"{op.name}-bad{i}") for op in ALL_OPS.values() for i, b in enumerate(op.errors)]
 OPS = [pytest.param(op, id=op.name) for op in ALL_OPS.values()]
