@@ -79,6 +79,8 @@ ORACLES: dict[str, Any] = {
     **dict.fromkeys(("conv1d", "conv2d", "conv3d"), window_oracles.conv),
     **dict.fromkeys(("conv_transpose1d", "conv_transpose2d", "conv_transpose3d"), window_oracles.conv_transpose),
     "convolution_weight_gradient": window_oracles.conv_weight_gradient,
+    "unfold": window_oracles.unfold,
+    "fold": window_oracles.fold,
     "max_pool": window_oracles.max_pool,
     "max_unpool": window_oracles.max_unpool,
     "avg_pool": window_oracles.avg_pool,

@@ -92,7 +92,7 @@ def test_comparisons_and_hashing():
     a, b = kn.Tensor([1.0, 2.0]), kn.Tensor([1.0, 3.0])
     assert (a == b).tolist() == [True, False]
     assert (a != b).tolist() == [False, True]
-    assert (1.5 < a).tolist() == [False, True]
+    assert (1.5 < a).tolist() == [False, True]  # noqa: SIM300
     assert len({a, b, a}) == 2
     with pytest.raises(ValueError, match="one element"):
         bool(a == b)

@@ -191,3 +191,21 @@ def interpolate(x, *, size=None, scale_factor=None, mode="nearest", align_corner
 def interpolate_transpose(x, *, size, scale_factor=None, mode="nearest", align_corners=False):
     small = axes(size, x.ndim - 2)
     return along_axes(x, [m.T for m in matrices(small, x.shape[2:], scale_factor, mode, align_corners)])
+
+
+def unfold(x, *, kernel_size, dilation=1, padding=0, stride=1):
+    """The convolution whose weight is the identity."""
+    kernel = axes(kernel_size, x.ndim - 2)
+    rows = x.shape[1] * math.prod(kernel)
+    y = conv(x, np.eye(rows).reshape(rows, x.shape[1], *kernel), stride=stride, padding=padding, dilation=dilation)
+    return y.reshape(*y.shape[:2], math.prod(y.shape[2:]))
+
+
+def fold(x, *, output_size, **attrs):
+    planes = x.shape[1] // math.prod(axes(attrs["kernel_size"], len(output_size)))
+    y = np.zeros((x.shape[0], planes, *output_size))
+    for c, i in itertools.product(range(planes), positions(output_size)):
+        one = np.zeros((1, planes, *output_size))
+        one[(0, c, *i)] = 1
+        y[(slice(None), c, *i)] = (x * unfold(one, **attrs)).sum(axis=(1, 2))
+    return y

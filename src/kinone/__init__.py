@@ -1,5 +1,25 @@
 """Kinone: deep learning that a person can read, check and replay."""
 
+from numpy import (
+    bool_,
+    e,
+    float16,
+    float32,
+    float64,
+    inf,
+    int8,
+    int16,
+    int32,
+    int64,
+    nan,
+    newaxis,
+    pi,
+    uint8,
+    uint16,
+    uint32,
+    uint64,
+)
+
 from kinone import errors, random
 from kinone._version import __version__
 from kinone.core.check import gradcheck, gradgradcheck

@@ -42,6 +42,7 @@ def test_the_walk_back_agrees_on_a_network_with_shared_parameters():
         np.testing.assert_allclose(p.numpy(), q.numpy(), rtol=1e-11)
 
 
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")  # torch.func's own
 def test_transforms_agree_with_torch_func():
     a = np.random.default_rng(1).normal(size=(3, 3))
 

@@ -15,9 +15,9 @@ _WORDS = {kind: f"an {kind} dtype" if kind in ("integer", "index") else f"a {kin
 def bound(op: Any, args: tuple[Any, ...], attrs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """(inputs, attributes) of a call that does not simply pass every input by position."""
     if op.is_variadic:
-        n = len(op.leading) - 1
-        attrs = {**attrs, **dict(zip(op.leading, args[:n], strict=False))}
-        args = args[n:]
+        names = [name for name in op.required if name not in attrs]  # come first: einsum("ij,jk->ik", …)
+        attrs = {**attrs, **dict(zip(names, args, strict=False))}
+        args = args[len(names) :]
         inputs = tuple(args[0]) if len(args) == 1 and is_a(tuple | list, args[0]) else args
         if not inputs:
             raise ArgumentError(op.name, "at least one input", "none")
@@ -57,7 +57,7 @@ def checked(op: Any, arrays: list[Any]) -> None:
                 hint = f"convert one of them, for example with .astype(kn.{first})."
                 raise DtypeError(op.name, "inputs of one dtype", f"{first} and {dtype}", hint=hint)
             first = dtype if first is None or first.kind == "b" else first
-    if first is not None and first.kind in "iu" and any(type(a) is float for a in arrays):
+    if first is not None and first.kind in "iub" and any(type(a) is float for a in arrays):
         raise DtypeError(op.name, "inputs of one kind", f"{first} and a Python float", hint="x.astype(kn.float32).")
 
 

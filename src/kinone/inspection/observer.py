@@ -4,15 +4,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 from kinone.core.graph import Node
 from kinone.core.modes import modes, setting
 from kinone.core.op import Op
+from kinone.core.tensor import Tensor
 
 
 class Observer:
     """Someone who is shown every operator call and every rule of this thread; override what you need.
 
-    An observer must not change what it is shown.
+    Only calls with a Tensor among the inputs are shown. An observer must not change what it is shown; it may raise,
+    and the call ends there.
     """
 
     def before_forward(self, op: Op[Any], arrays: Sequence[Any], attrs: Mapping[str, Any]) -> None:
@@ -22,7 +27,7 @@ class Observer:
         """`op` was called with `args` (Tensors, arrays, numbers) and gave `result`, a Tensor or a tuple of them."""
 
     def before_backward(self, node: Node, g: Any) -> None:
-        """The rule of `node` is about to run on the cotangent `g`."""
+        """The rule of `node` is about to run on the cotangent `g`; of several outputs [(number, cotangent), …]."""
 
     def after_backward(self, node: Node, g: Any, gradients: Sequence[Any]) -> None:
         """The rule of `node` gave one gradient (or None) for each parent."""
@@ -33,6 +38,24 @@ Watcher = TypeVar("Watcher", bound=Observer)
 
 @contextmanager
 def observing(watcher: Watcher) -> Iterator[Watcher]:
-    """Show every operator call of this thread to `watcher` while the block runs."""
+    """Show every operator call of this thread to `watcher` while the block runs.
+
+    >>> import kinone as kn
+    >>> class Names(Observer):
+    ...     def after_forward(self, op, args, attrs, result):
+    ...         print(op.name, result.shape)
+    >>> with observing(Names()):
+    ...     y = (kn.Tensor([1.0, 2.0]) + 1.0).sum()
+    add (2,)
+    sum ()
+    """
     with setting("observers", (*modes.observers, watcher)):
         yield watcher
+
+
+def arrays_in(value: Any) -> list[NDArray[Any]]:
+    """The arrays in a result, a cotangent or a list of gradients; numbers and None are not among them."""
+    if isinstance(value, tuple | list):
+        return [array for part in value for array in arrays_in(part)]
+    value = value.data if isinstance(value, Tensor) else value
+    return [value] if isinstance(value, np.ndarray) else []

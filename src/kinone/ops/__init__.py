@@ -7,13 +7,17 @@ from kinone.core.methods import Methods
 from kinone.core.op import Op
 from kinone.ops import (
     activation,
+    adaptive,
     arithmetic,
+    arrange,
     assignment,
     attention,
+    columns,
     compare,
     contraction,
     convolution,
     create,
+    cumulative,
     dropout,
     exponential,
     function,
@@ -23,6 +27,7 @@ from kinone.ops import (
     linalg,
     loss,
     normalize,
+    order,
     pool,
     rectifier,
     reduce,
@@ -33,8 +38,9 @@ from kinone.ops import (
 )
 
 FAMILIES: tuple[ModuleType, ...] = (
-    arithmetic, rounding, exponential, trigonometric, compare, activation, rectifier, reduce, shape, index, linalg,
-    contraction, convolution, pool, resize, normalize, attention, loss, dropout, create, jacobians, function,
+    arithmetic, rounding, exponential, trigonometric, compare, activation, rectifier, reduce, cumulative, shape,
+    arrange, index, order, linalg, contraction, convolution, columns, pool, resize, adaptive,
+    normalize, attention, loss, dropout, create, jacobians, function,
 )  # fmt: skip
 
 

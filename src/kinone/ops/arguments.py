@@ -1,33 +1,97 @@
 """The checks that many operators share: axes, shapes, and what is said when they do not fit."""
 
+import math
 from typing import Any
 
 import numpy as np
 
-from kinone.errors import AxisError
+from kinone.core.tensor import array_index
+from kinone.errors import AxisError, DtypeError, ShapeError
 
 Axis = int | tuple[int, ...] | None
 
 
+def shape_of(x: Any) -> tuple[int, ...]:
+    """The shape of an array, a Tensor, a number or nested lists."""
+    return x.shape if hasattr(x, "shape") else np.shape(x)
+
+
 def one_axis(where: str, x: Any, axis: int, name: str = "axis") -> int:
     """`axis` counted from the front."""
-    ndim = np.ndim(x)
+    ndim = len(shape_of(x))
     if not isinstance(axis, int | np.integer) or not -ndim <= axis < ndim:
-        raise AxisError(where, f"{name} from {-ndim} to {ndim - 1} for shape {np.shape(x)}", f"{name}={axis} is outside")
+        expected = f"{name} from {-ndim} to {ndim - 1} for shape {shape_of(x)}"
+        raise AxisError(where, expected, f"{name}={axis} is outside")
     return int(axis) % ndim
 
 
-def reduced_axes(where: str, x: Any, axis: Axis) -> tuple[int, ...] | None:
+def reduced_axes(where: str, x: Any, axis: Axis, name: str = "axis") -> tuple[int, ...] | None:
     """The axes of a reduction as a tuple from the front, or None for all."""
     if axis is None:
         return None
-    axes = tuple(one_axis(where, x, a) for a in (axis if isinstance(axis, tuple | list) else (axis,)))
+    axes = tuple(one_axis(where, x, a, name) for a in (axis if isinstance(axis, tuple | list) else (axis,)))
     if len(set(axes)) < len(axes):
-        raise AxisError(where, "each axis once", f"axis={axis}")
+        raise AxisError(where, "each axis once", f"{name}={axis}")
     return axes
 
 
 def kept_shape(x_shape: tuple[int, ...], axis: Axis) -> tuple[int, ...]:
     """The shape of a reduction of x with keepdims=True."""
-    axes = range(len(x_shape)) if axis is None else [a % len(x_shape) for a in (axis if isinstance(axis, tuple | list) else (axis,))]
+    axes = range(len(x_shape)) if axis is None else axis if isinstance(axis, tuple | list) else (axis,)
+    axes = [a % len(x_shape) for a in axes]
     return tuple(1 if i in axes else n for i, n in enumerate(x_shape))
+
+
+def reduced_count(x_shape: tuple[int, ...], axis: Axis) -> int:
+    """How many elements a reduction of x takes together."""
+    return math.prod(n for n, m in zip(x_shape, kept_shape(x_shape, axis), strict=True) if m == 1)
+
+
+def filled(where: str, x: Any, axis: Axis) -> Any:
+    """x as an array, whose reduction over `axis` has at least one element to take."""
+    if reduced_count(shape_of(x), reduced_axes(where, x, axis)) == 0:
+        raise ShapeError(where, f"at least one element along axis={axis}", f"shape {shape_of(x)}")
+    return np.asarray(x)
+
+
+def checked_indices(where: str, indices: Any, length: int, name: str = "indices") -> Any:
+    """Integer `indices` into an axis of that length, counted from the front."""
+    indices = np.asarray(indices)
+    if indices.size and indices.dtype.kind not in "iu":
+        raise DtypeError(where, f"{name} of an integer dtype", str(indices.dtype))
+    indices = indices.astype(np.intp, copy=False)  # an int8 plus the length may not fit in int8
+    if indices.size:
+        low, high = int(indices.min()), int(indices.max())
+        if low < -length or high >= length:
+            worst = high if high - (length - 1) >= -length - low else low
+            raise AxisError(where, f"{name} from {-length} to {length - 1} for an axis of length {length}", str(worst))
+    return np.where(indices < 0, indices + length, indices)
+
+
+def indexed(where: str, x: Any, index: Any) -> Any:
+    """x[index] of an array, or an error that names the index at fault."""
+    try:
+        return np.asarray(x[index])
+    except IndexError as error:
+        axis = 0
+        parts = index if isinstance(index, tuple) else (index,)
+        used = [1 if not isinstance(part, np.ndarray) or part.dtype.kind != "b" else part.ndim for part in parts]
+        used = [0 if part is None or part is Ellipsis else n for part, n in zip(parts, used, strict=True)]
+        for part, n in zip(parts, used, strict=True):
+            if n and not isinstance(part, slice) and np.asarray(part).dtype.kind in "iu" and axis < x.ndim:
+                checked_indices(where, part, x.shape[axis], f"an index of axis {axis}")
+            axis += x.ndim - sum(used) if part is Ellipsis else n
+        raise AxisError(where, f"an index that fits shape {x.shape}", f"{index!r} ({error})") from None
+
+
+def along(where: str, indices: Any, x_shape: tuple[int, ...], axis: int) -> tuple[Any, ...]:
+    """The index that picks indices[i, j, …] along `axis` and i, j, … along the others."""
+    indices = np.asarray(array_index(indices))
+    axis = one_axis(where, np.broadcast_to(0, x_shape), axis)
+    pairs = zip(indices.shape, x_shape, strict=False)
+    if indices.ndim != len(x_shape) or not all(1 in (m, n) or m == n or a == axis for a, (m, n) in enumerate(pairs)):
+        expected = f"indices that broadcast to shape {x_shape} except along axis {axis}"
+        raise ShapeError(where, expected, f"{indices.shape}", hint="slice x to the lengths of the indices first.")
+    indices = checked_indices(where, indices, x_shape[axis])
+    others = (np.arange(n).reshape(-1, *(1,) * (len(x_shape) - 1 - a)) for a, n in enumerate(x_shape))
+    return tuple(indices if a == axis else other for a, other in enumerate(others))

@@ -21,7 +21,7 @@ class _Call:
         return self._pull(node, g, create_graph)
 
 
-class Context:
+class _Context:
     """What `forward` leaves for `backward`: tensors by `save_for_backward`, all else as attributes."""
 
     saved_tensors: tuple[Any, ...] = ()
@@ -57,7 +57,7 @@ class Function:
     @classmethod
     def apply(cls, *inputs: Any) -> Tensor:
         """Call the function and record it, if one of the inputs requires gradients."""
-        ctx = Context()
+        ctx = _Context()
         with no_grad():
             y = cls.forward(ctx, *inputs)
         parents = [x.node if isinstance(x, Tensor) else None for x in inputs]
@@ -69,7 +69,7 @@ class Function:
         shapes = [x.shape if isinstance(x, Tensor) else None for x in inputs]
 
         def pull(node: Node, g: Any, create_graph: bool) -> list[Any]:
-            again = Context()
+            again = _Context()
             again.__dict__.update(ctx.__dict__)
             again.saved_tensors = tuple(
                 a if is_y is None else wrap(a, node if is_y else origin) for a, origin, is_y in node.arrays

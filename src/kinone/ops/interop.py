@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from kinone.core.op import Op
 from kinone.core.tensor import Tensor, maker
-from kinone.errors import ArgumentError, GraphError, ShapeError
+from kinone.errors import ArgumentError, DeviceError, GraphError, ShapeError
 
 
 def length(self: Tensor) -> int:
@@ -88,6 +88,22 @@ def dlpack_device(self: Tensor) -> Any:
     return self.data.__dlpack_device__()
 
 
+def array_namespace(self: Tensor, *, api_version: str | None = None) -> Any:
+    """The namespace of the Array API standard; `kinone.ops.standard` says what of the standard it covers."""
+    from kinone.ops import array_api
+
+    if api_version not in (None, "2021.12", "2022.12", "2023.12", "2024.12"):
+        raise ArgumentError("__array_namespace__", "an edition of the standard up to 2024.12", repr(api_version))
+    return array_api
+
+
+def to_device(self: Tensor, device: str, /, *, stream: Any = None) -> Tensor:
+    """The tensor on a device, in the Array API's words: `x.to_device("cpu")`."""
+    if not isinstance(device, str) or stream is not None:
+        raise DeviceError("to_device", "the name of a device, and no stream", f"{device!r}, stream={stream!r}")
+    return Tensor(self.data, device=device) if device != "cpu" else self
+
+
 def _refuse_to_lose_the_graph(where: str, x: Tensor) -> None:
     if x.node is not None:
         hint = "write x.detach() or x.numpy() to leave the graph on purpose."
@@ -148,7 +164,9 @@ def methods(ops: Mapping[str, Op[Any]]) -> dict[str, Any]:
         "T": property(transposed),
         "mT": property(matrix_transposed),
         "to": to,
+        "to_device": to_device,
         "__array__": array,
+        "__array_namespace__": array_namespace,
         "__array_ufunc__": ufunc,
         "__array_function__": array_function,
         "__dlpack__": dlpack,

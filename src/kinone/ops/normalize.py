@@ -1,1 +1,334 @@
 """Softmax and normalizations."""
+
+from typing import Any
+
+import numpy as np
+
+from kinone import kernels
+from kinone.core.op import Array, op
+from kinone.errors import ArgumentError, ShapeError
+from kinone.ops.arguments import one_axis
+from kinone.ops.arithmetic import maximum, sqrt
+from kinone.ops.declare import Bad, ByDefinition, Onnx, Sample, constant, large, normal, positive
+from kinone.ops.exponential import exp, log
+from kinone.ops.reduce import max, mean, sum, vector_norm
+from kinone.ops.shape import reshape, stop_gradient
+
+Shape = tuple[int, ...]
+
+_OUTSIDE = Bad(normal(2, 3), axis=5, match=r"axis=5 is outside")
+_FAR = Sample(large(2, 3), axis=-1, smooth=False, reason="at 10⁴ a difference of step 10⁻⁶ has six digits")
+_SOFT = [Sample(normal(2, 3), axis=-1), Sample(normal(2, 3, 2), axis=1), Sample(normal(3)), Sample(normal(0, 3)), _FAR]
+
+
+# ---------------------------------------------------------------------------------- softmax
+def softmax_definition(x: Array, *, axis: int = -1) -> Array:
+    e = exp(x - stop_gradient(max(x, axis=axis, keepdims=True)))
+    return e / sum(e, axis=axis, keepdims=True)
+
+
+@op(onnx=Onnx("Softmax", attributes={"axis": "axis"}), definition=softmax_definition, methods=("softmax",),
+    samples=_SOFT, errors=[_OUTSIDE])  # fmt: skip
+def softmax(x: Array, *, axis: int = -1) -> Array:
+    """yᵢ = exp xᵢ / Σⱼ exp xⱼ along `axis`.   ∂L/∂x = y·(g − Σ g·y).
+
+    >>> softmax(np.array([0.0, 0.0, -1e4]))
+    array([0.5, 0.5, 0. ])
+    """
+    return kernels.softmax_forward(x, one_axis("softmax", x, axis))
+
+
+@softmax.backward(serves_tensors=True)
+def softmax_backward(g: Array, y: Array, axis: int) -> Array:
+    return y * (g - sum(g * y, axis=axis, keepdims=True))
+
+
+def log_softmax_definition(x: Array, *, axis: int = -1) -> Array:
+    shifted = x - stop_gradient(max(x, axis=axis, keepdims=True))
+    return shifted - log(sum(exp(shifted), axis=axis, keepdims=True))
+
+
+@op(onnx=Onnx("LogSoftmax", attributes={"axis": "axis"}), definition=log_softmax_definition, methods=("log_softmax",),
+    samples=_SOFT, errors=[_OUTSIDE])  # fmt: skip
+def log_softmax(x: Array, *, axis: int = -1) -> Array:
+    """yᵢ = xᵢ − ln Σⱼ exp xⱼ along `axis`.   ∂L/∂x = g − exp(y)·Σ g.
+
+    >>> log_softmax(np.array([0.0, -1e4]))
+    array([     0., -10000.])
+    """
+    return kernels.log_softmax_forward(x, one_axis("log_softmax", x, axis))
+
+
+@log_softmax.backward(serves_tensors=True)
+def log_softmax_backward(g: Array, y: Array, axis: int) -> Array:
+    return g - exp(y) * sum(g, axis=axis, keepdims=True)
+
+
+# ---------------------------------------------------------------------------------- what the norms share
+def _check(where: str, shape: Shape, eps: float, **given: Any) -> None:
+    if not eps > 0:
+        raise ArgumentError(where, "eps > 0", f"eps={eps}")
+    for name, array in given.items():
+        if array is not None and array.shape != shape:
+            raise ShapeError(where, f"{name} of shape {shape}", f"{array.shape}")
+
+
+def _channels(array: Any, x: Any, axis: int) -> Any:
+    """(C,) as (1, …, C, …, 1), to broadcast against x."""
+    return array if array is None else reshape(array, tuple(-1 if i == axis else 1 for i in range(x.ndim)))
+
+
+def _others(x: Any, axis: int) -> Shape:
+    return tuple(i for i in range(x.ndim) if i != axis)
+
+
+def _affine(x: Any, w: Any, b: Any) -> Any:
+    x = x if w is None else x * w
+    return x if b is None else x + b
+
+
+# ---------------------------------------------------------------------------------- batch norm
+def batch_norm_definition(
+    x: Array, w: Array | None = None, b: Array | None = None, *, eps: float = 1e-5, axis: int = 1
+) -> tuple[Array, Array, Array]:
+    axis = axis % x.ndim
+    centre = mean(x, axis=_others(x, axis), keepdims=True)
+    variance = mean((x - centre) * (x - centre), axis=_others(x, axis), keepdims=True)
+    y = _affine((x - centre) / sqrt(variance + eps), _channels(w, x, axis), _channels(b, x, axis))
+    return y, reshape(centre, (-1,)), reshape(variance, (-1,))
+
+
+@op(onnx=ByDefinition(), definition=batch_norm_definition, stretches=False,
+    samples=[Sample(normal(4, 2), normal(2), normal(2)), Sample(normal(2, 2, 3), normal(2), normal(2), eps=0.1),
+             Sample(normal(2, 3, 2), normal(2), None, axis=-1), Sample(normal(3, 2), None, None)],
+    errors=[Bad(normal(4, 2), normal(3), normal(2), match=r"w of shape \(2,\), got \(3,\)"),
+            Bad(normal(4, 2), normal(2), normal(1), match=r"b of shape \(2,\)"),
+            Bad(normal(1, 2), normal(2), normal(2), match=r"two values for each channel, got 1"),
+            Bad(normal(4, 2), None, None, eps=0.0, match=r"eps > 0"),
+            Bad(normal(4), None, None, match=r"axis=1 is outside")])  # fmt: skip
+def batch_norm(
+    x: Array, w: Array | None = None, b: Array | None = None, *, eps: float = 1e-5, axis: int = 1
+) -> tuple[Array, Array, Array]:
+    """y = w·x̂ + b, x̂ = (x − μ)/√(σ² + ε).   ∂L/∂x = (h − mean h − x̂·mean(h·x̂))/√(σ² + ε), h = g·w.
+
+    Gives (y, μ, σ²): mean and biased variance of each channel, over all axes but `axis`, for whoever keeps running
+    ones; gradients flow through them too. w, b, μ, σ² (C,). ∂L/∂w = Σ g·x̂, ∂L/∂b = Σ g.
+
+    >>> y, mean, var = batch_norm(np.array([[1.0], [3.0]]))
+    >>> mean, var
+    (array([2.]), array([1.]))
+    """
+    axis = one_axis("batch_norm", x, axis)
+    _check("batch_norm", (x.shape[axis],), eps, w=w, b=b)
+    count = x.size // x.shape[axis] if x.shape[axis] else 2
+    if count < 2:
+        hint = "one value has no variance: use a larger batch, or batch_norm_inference."
+        raise ShapeError("batch_norm", "two values for each channel", f"{count} (x has shape {x.shape})", hint=hint)
+    w, b = _channels(w, x, axis), _channels(b, x, axis)
+    y, centre, variance = kernels.norm_forward(x, w, b, _others(x, axis), eps)
+    return y, centre.reshape(-1), variance.reshape(-1)
+
+
+@batch_norm.backward
+def batch_norm_backward(g: tuple[Array, Array, Array], x: Array, w: Array | None, eps: float, axis: int) -> Any:
+    axis = axis % x.ndim
+    gy, g_mean, g_var = g[0], _channels(g[1], x, axis), _channels(g[2], x, axis)
+    axes = _others(x, axis)
+    gx, hat = kernels.norm_backward(gy, x, _channels(w, x, axis), axes, eps, True, g_mean, g_var)
+    return gx, lambda: kernels.sum(gy * hat, axes, False), lambda: kernels.sum(gy, axes, False)
+
+
+def batch_norm_inference_definition(
+    x: Array,
+    mean: Array,
+    var: Array,
+    w: Array | None = None,
+    b: Array | None = None,
+    *,
+    eps: float = 1e-5,
+    axis: int = 1,
+) -> Array:
+    mean, var, w, b = (_channels(array, x, axis % x.ndim) for array in (mean, var, w, b))
+    return _affine((x - mean) / sqrt(var + eps), w, b)
+
+
+@op(onnx=Onnx("BatchNormalization", inputs=("x", "w", "b", "mean", "var"), attributes={"epsilon": "eps"}),
+    definition=batch_norm_inference_definition, stretches=False,
+    samples=[Sample(normal(2, 2, 3), positive(2), positive(2), normal(2), normal(2)),
+             Sample(normal(1, 2), positive(2), positive(2), None, None, eps=0.1),
+             Sample(normal(2, 3), positive(3), positive(3), None, normal(3), axis=-1),
+             Sample(normal(0, 2), positive(2), positive(2), normal(2), None)],
+    errors=[Bad(normal(4, 2), normal(2), normal(3), None, None, match=r"var of shape \(2,\), got \(3,\)"),
+            Bad(normal(4, 2), normal(2), constant([1.0, -1.0]), None, None, match=r"var ≥ 0, got -1"),
+            Bad(normal(4), normal(4), positive(4), None, None, match=r"axis=1 is outside")])  # fmt: skip
+def batch_norm_inference(
+    x: Array,
+    mean: Array,
+    var: Array,
+    w: Array | None = None,
+    b: Array | None = None,
+    *,
+    eps: float = 1e-5,
+    axis: int = 1,
+) -> Array:
+    """y = w·(x − μ)/√(σ² + ε) + b with μ and σ² given, not of this batch.   ∂L/∂x = g·w/√(σ² + ε).
+
+    All that is given has shape (C,), the length of `axis`, and its own gradient.
+
+    >>> batch_norm_inference(np.array([[3.0]]), np.array([1.0]), np.array([4.0]), eps=1e-12)
+    array([[1.]])
+    """
+    axis = one_axis("batch_norm_inference", x, axis)
+    _check("batch_norm_inference", (x.shape[axis],), eps, mean=mean, var=var, w=w, b=b)
+    if np.any(var < 0):
+        raise ArgumentError("batch_norm_inference", "var ≥ 0", f"{np.min(var):g}")
+    mean, var, w, b = (_channels(array, x, axis) for array in (mean, var, w, b))
+    return kernels.batch_norm_inference_forward(x, mean, var, w, b, eps)
+
+
+@batch_norm_inference.backward
+def batch_norm_inference_backward(
+    g: Array, x: Array, mean: Array, var: Array, w: Array | None, eps: float, axis: int
+) -> tuple[Array, ...]:
+    axis = axis % x.ndim
+    mean, var, w = (_channels(array, x, axis) for array in (mean, var, w))
+    gx, *rest = kernels.batch_norm_inference_backward(g, x, mean, var, w, _others(x, axis), eps)
+    return gx, *(reshape(part, (-1,)) for part in rest)
+
+
+# ---------------------------------------------------------------------------------- layer, RMS, group, instance
+def layer_norm_definition(
+    x: Array, w: Array | None = None, b: Array | None = None, *, axis: int = -1, eps: float = 1e-5
+) -> Array:
+    axes = tuple(range(axis % x.ndim, x.ndim))
+    centred = x - mean(x, axis=axes, keepdims=True)
+    return _affine(centred / sqrt(mean(centred * centred, axis=axes, keepdims=True) + eps), w, b)
+
+
+@op(onnx=Onnx("LayerNormalization", attributes={"axis": "axis", "epsilon": "eps"}), definition=layer_norm_definition,
+    samples=[Sample(normal(2, 3), normal(3), normal(3)), Sample(normal(2, 2, 3), normal(2, 3), normal(2, 3), axis=1),
+             Sample(normal(2, 3), None, None, eps=0.1), Sample(normal(0, 3), normal(3), None)],
+    errors=[Bad(normal(2, 3), normal(2), None, match=r"w of shape \(3,\), got \(2,\)"),
+            Bad(normal(2, 3), None, None, eps=-1.0, match=r"eps > 0"),
+            Bad(normal(2, 3), None, None, axis=2, match=r"axis=2 is outside")])  # fmt: skip
+def layer_norm(x: Array, w: Array | None = None, b: Array | None = None, *, axis: int = -1, eps: float = 1e-5) -> Array:
+    """y = w·x̂ + b, x̂ = (x − μ)/√(σ² + ε).   ∂L/∂x = (h − mean h − x̂·mean(h·x̂))/√(σ² + ε), h = g·w.
+
+    μ and σ² of each sample, over the axes from `axis` to the last; w and b have the lengths of those axes.
+
+    >>> layer_norm(np.array([[1.0, 3.0]]), eps=1e-12)
+    array([[-1.,  1.]])
+    """
+    axis = one_axis("layer_norm", x, axis)
+    _check("layer_norm", x.shape[axis:], eps, w=w, b=b)
+    return kernels.norm_forward(x, w, b, tuple(range(axis, x.ndim)), eps)[0]
+
+
+@layer_norm.backward
+def layer_norm_backward(g: Array, x: Array, w: Array | None, axis: int, eps: float) -> tuple[Any, ...]:
+    gx, hat = kernels.norm_backward(g, x, w, tuple(range(axis % x.ndim, x.ndim)), eps)
+    return gx, lambda: g * hat, g
+
+
+def rms_norm_definition(x: Array, w: Array | None = None, *, axis: int = -1, eps: float = 1e-5) -> Array:
+    axes = tuple(range(axis % x.ndim, x.ndim))
+    return _affine(x / sqrt(mean(x * x, axis=axes, keepdims=True) + eps), w, None)
+
+
+@op(onnx=Onnx("RMSNormalization", attributes={"axis": "axis", "epsilon": "eps"}), definition=rms_norm_definition,
+    samples=[Sample(normal(2, 3), normal(3)), Sample(normal(2, 2, 3), normal(2, 3), axis=1),
+             Sample(normal(2, 3), None, eps=0.1)],
+    errors=[Bad(normal(2, 3), normal(2), match=r"w of shape \(3,\), got \(2,\)"),
+            Bad(normal(2, 3), None, eps=0.0, match=r"eps > 0"),
+            Bad(normal(2, 3), None, axis=2, match=r"axis=2 is outside")])  # fmt: skip
+def rms_norm(x: Array, w: Array | None = None, *, axis: int = -1, eps: float = 1e-5) -> Array:
+    """y = w·x̂, x̂ = x/√(mean x² + ε).   ∂L/∂x = (h − x̂·mean(h·x̂))/√(mean x² + ε), h = g·w.
+
+    The mean over the axes from `axis` to the last; w has their lengths.
+
+    >>> rms_norm(np.array([3.0, -3.0]), eps=1e-12)
+    array([ 1., -1.])
+    """
+    axis = one_axis("rms_norm", x, axis)
+    _check("rms_norm", x.shape[axis:], eps, w=w)
+    return kernels.norm_forward(x, w, None, tuple(range(axis, x.ndim)), eps, False)[0]
+
+
+@rms_norm.backward
+def rms_norm_backward(g: Array, x: Array, w: Array | None, axis: int, eps: float) -> tuple[Any, ...]:
+    gx, hat = kernels.norm_backward(g, x, w, tuple(range(axis % x.ndim, x.ndim)), eps, False)
+    return gx, lambda: g * hat
+
+
+def group_norm_definition(
+    x: Array, w: Array | None = None, b: Array | None = None, *, num_groups: int, eps: float = 1e-5
+) -> Array:
+    groups = reshape(x, _grouped(x.shape, num_groups))
+    hat = reshape(layer_norm_definition(groups, axis=2, eps=eps), x.shape)
+    return _affine(hat, _channels(w, x, 1), _channels(b, x, 1))
+
+
+@op(onnx=ByDefinition(), definition=group_norm_definition, stretches=False,
+    samples=[Sample(normal(2, 4, 2), normal(4), normal(4), num_groups=2),
+             Sample(normal(2, 2, 2, 2), normal(2), None, num_groups=1),
+             Sample(normal(1, 4, 3), None, None, num_groups=4, eps=0.1),
+             Sample(normal(2, 6), normal(6), normal(6), num_groups=2)],
+    errors=[Bad(normal(2, 4), None, None, num_groups=3, match=r"num_groups that divides the 4 channels, got 3"),
+            Bad(normal(2, 4), normal(3), None, num_groups=2, match=r"w of shape \(4,\)"),
+            Bad(normal(4), None, None, num_groups=2, match=r"x \(N, C, …\)")])  # fmt: skip
+def group_norm(
+    x: Array, w: Array | None = None, b: Array | None = None, *, num_groups: int, eps: float = 1e-5
+) -> Array:
+    """y = w·x̂ + b, x̂ = (x − μ)/√(σ² + ε).   ∂L/∂x = (h − mean h − x̂·mean(h·x̂))/√(σ² + ε), h = g·w.
+
+    μ and σ² of each sample and each of `num_groups` groups of neighbouring channels; x (N, C, …), w and b (C,).
+
+    >>> group_norm(np.array([[1.0, 3.0, 5.0, 5.0]]), num_groups=2, eps=1e-12)
+    array([[-1.,  1.,  0.,  0.]])
+    """
+    if x.ndim < 2:
+        raise ShapeError("group_norm", "x (N, C, …)", f"shape {x.shape}")
+    if num_groups < 1 or x.shape[1] % num_groups:
+        raise ArgumentError("group_norm", f"num_groups that divides the {x.shape[1]} channels", str(num_groups))
+    _check("group_norm", (x.shape[1],), eps, w=w, b=b)
+    groups = x.reshape(_grouped(x.shape, num_groups))
+    w, b = (_channels_of(array, groups) for array in (w, b))
+    return kernels.norm_forward(groups, w, b, tuple(range(2, groups.ndim)), eps)[0].reshape(x.shape)
+
+
+@group_norm.backward
+def group_norm_backward(g: Array, x: Array, w: Array | None, num_groups: int, eps: float) -> tuple[Any, ...]:
+    groups = x.reshape(_grouped(x.shape, num_groups))
+    w, axes = _channels_of(w, groups), tuple(range(2, groups.ndim))
+    gx, hat = kernels.norm_backward(g.reshape(groups.shape), groups, w, axes, eps)
+    gx, hat, rest = gx.reshape(x.shape), hat.reshape(x.shape), _others(x, 1)
+    return gx, lambda: kernels.sum(g * hat, rest, False), lambda: kernels.sum(g, rest, False)
+
+
+def _grouped(shape: Shape, num_groups: int) -> Shape:
+    return (shape[0], num_groups, shape[1] // num_groups, *shape[2:])
+
+
+def _channels_of(array: Any, groups: Any) -> Any:
+    return array if array is None else array.reshape(1, *groups.shape[1:3], *(1,) * (groups.ndim - 3))
+
+
+def instance_norm(x: Any, w: Any = None, b: Any = None, *, eps: float = 1e-5) -> Any:
+    """y = w·x̂ + b with μ and σ² of each channel of each sample: group norm with as many groups as channels.
+
+    >>> instance_norm(np.array([[[1.0, 3.0], [5.0, 9.0]]]), eps=1e-12)
+    array([[[-1.,  1.],
+            [-1.,  1.]]])
+    """
+    if x.ndim < 3:
+        raise ShapeError("instance_norm", "x (N, C, length, …)", f"shape {x.shape}")
+    return group_norm(x, w, b, num_groups=x.shape[1], eps=eps)
+
+
+def normalize(x: Any, *, ord: float = 2, axis: int = 1, eps: float = 1e-12) -> Any:
+    """y = x/max(‖x‖, ε), the norm of order `ord` along `axis`.
+
+    >>> normalize(np.array([[3.0, 4.0]]))
+    array([[0.6, 0.8]])
+    """
+    return x / maximum(vector_norm(x, ord=ord, axis=axis, keepdims=True), eps)

@@ -36,6 +36,7 @@ def methods_stub() -> str:
     lines = [_HEAD, "from collections.abc import Iterator\nfrom typing import Any\n\nimport numpy as np\n"]
     lines.append("from numpy.typing import NDArray\n\nfrom kinone.core.tensor import Tensor\n\nclass Methods:\n")
     owners = {name: op for op in ALL_OPS.values() for name in (*op.methods, *op.reflected)}
+    lines.append("    def __hash__(self) -> int: ...\n")  # by identity, although __eq__ compares elements
     for name, value in sorted(METHODS.items()):
         lines.append(f"    {_method(name, owners.get(name), value)}\n")
     return "".join(lines)

@@ -1,3 +1,111 @@
-"""Kernels of the family, in plain NumPy."""
+"""Softmax and normalizations, in plain NumPy. `axes` is a tuple; w and b are None or broadcast against x."""
 
-__all__: list[str] = []
+from math import prod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kinone.kernels.precision import widened
+from kinone.kernels.reduction.reference import sum
+
+__all__ = [
+    "batch_norm_inference_backward",
+    "batch_norm_inference_forward",
+    "log_softmax_forward",
+    "norm_backward",
+    "norm_forward",
+    "softmax_forward",
+]
+
+Array = NDArray[Any]
+Axes = tuple[int, ...]
+
+
+def softmax_forward(x: Array, axis: int) -> Array:
+    """yᵢ = exp(xᵢ − m)/Σⱼ exp(xⱼ − m), m = max x: no power exceeds 1."""
+    y = np.exp(_shifted(x, axis))
+    y /= sum(y, (axis,), True)
+    return y.astype(np.asarray(x).dtype, copy=False)
+
+
+def log_softmax_forward(x: Array, axis: int) -> Array:
+    """yᵢ = xᵢ − m − ln Σⱼ exp(xⱼ − m)."""
+    y = _shifted(x, axis)
+    with np.errstate(divide="ignore"):  # log 0, of an empty axis
+        y -= np.log(sum(np.exp(y), (axis,), True))
+    return y.astype(np.asarray(x).dtype, copy=False)
+
+
+def _shifted(x: Array, axis: int) -> Array:
+    x = widened(x)
+    return x - np.max(x, axis=axis, keepdims=True, initial=-np.inf)
+
+
+def norm_forward(
+    x: Array, w: Array | None, b: Array | None, axes: Axes, eps: float, is_centred: bool = True
+) -> tuple[Array, Array, Array]:
+    """y = w·(x − μ)/√(σ² + ε) + b, and the mean μ and biased variance σ² over `axes` (kept, with length 1).
+
+    Without `is_centred` μ = 0, so that σ² is the mean square.
+    """
+    y, mean, var, _ = _standardized(x, axes, eps, is_centred)
+    if w is not None:
+        y *= w
+    if b is not None:
+        y += b
+    y, mean, var = (part.astype(x.dtype, copy=False) for part in (y, mean, var))
+    return y, mean, var
+
+
+def norm_backward(
+    g: Array, x: Array, w: Array | None, axes: Axes, eps: float, is_centred: bool = True,
+    g_mean: Array | float = 0.0, g_var: Array | float = 0.0,
+) -> tuple[Array, Array]:  # fmt: skip
+    """∂L/∂x = (h − mean h − x̂·mean(h·x̂))/√(σ² + ε) + (∂L/∂μ + 2·(x − μ)·∂L/∂σ²)/n with h = g·w; and x̂ itself."""
+    hat, _, var, n = _standardized(x, axes, eps, is_centred)
+    root = np.sqrt(var + eps)
+    h = widened(g) if w is None else widened(g) * w
+    gx = h - hat * (sum(h * hat, axes, True) / n)
+    if is_centred:
+        gx -= sum(h, axes, True) / n
+    gx /= root
+    gx += (g_mean + hat * (2.0 * g_var * root)) / n
+    return gx.astype(x.dtype, copy=False), hat.astype(x.dtype, copy=False)
+
+
+def _standardized(x: Array, axes: Axes, eps: float, is_centred: bool) -> tuple[Array, Array, Array, int]:
+    x = widened(x)
+    n = max(prod(x.shape[i] for i in axes), 1)
+    mean = sum(x, axes, True) / n if is_centred else np.zeros((), x.dtype)
+    hat = x - mean  # two passes: E x² − μ² would cancel
+    var = sum(hat * hat, axes, True) / n
+    hat /= np.sqrt(var + eps)
+    return hat, mean, var, n
+
+
+def batch_norm_inference_forward(
+    x: Array, mean: Array, var: Array, w: Array | None, b: Array | None, eps: float
+) -> Array:
+    """y = w·(x − μ)/√(σ² + ε) + b with μ and σ² given."""
+    scale = (1.0 if w is None else widened(w)) / np.sqrt(widened(var) + eps)
+    y = (widened(x) - mean) * scale
+    if b is not None:
+        y += b
+    return y.astype(x.dtype, copy=False)
+
+
+def batch_norm_inference_backward(
+    g: Array, x: Array, mean: Array, var: Array, w: Array | None, axes: Axes, eps: float
+) -> tuple[Array, Array, Array, Array, Array]:
+    """The gradients of x, μ, σ², w and b; the last four kept over `axes`, with length 1."""
+    g = widened(g)
+    root = np.sqrt(widened(var) + eps)
+    scale = (1.0 if w is None else widened(w)) / root
+    gb = sum(g, axes, True)
+    total = sum(g * (widened(x) - mean), axes, True)
+    gx, g_mean, g_var, gw, gb = (
+        part.astype(x.dtype, copy=False)
+        for part in (g * scale, -scale * gb, -0.5 * scale * total / (root * root), total / root, gb)
+    )
+    return gx, g_mean, g_var, gw, gb

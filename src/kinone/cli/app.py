@@ -1,0 +1,16 @@
+"""The commands, put together."""
+
+from cyclopts import App
+
+from kinone import __version__
+from kinone.cli.doctor import doctor
+from kinone.cli.ops import ops
+
+app = App(
+    name="kinone",
+    version=f"kinone {__version__}",
+    help="Deep learning that a person can read, check and replay.\n\nExample: `kinone ops softmax`",
+    help_format="markdown",
+)
+app.command(ops)
+app.command(doctor)

@@ -1,0 +1,5 @@
+"""Modules: functions that carry their parameters with them."""
+
+from kinone.nn.module import Input, Module, Parameter
+
+__all__ = ["Input", "Module", "Parameter"]

@@ -1,0 +1,269 @@
+"""Module: a function with parameters, made of smaller ones."""
+
+import inspect
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any, Self
+
+import numpy as np
+
+from kinone.core.tensor import Tensor, as_array
+from kinone.errors import ArgumentError, DtypeError
+
+
+class Parameter(Tensor):
+    """A floating tensor that a module owns and an optimizer changes; it requires gradients unless told otherwise.
+
+    Plain numbers count as floats here.
+
+    >>> Parameter([1, 2])
+    Tensor([1., 2.], dtype=float32, requires_grad=True)
+    """
+
+    __slots__ = ()
+
+    def __init__(self, data: Any, requires_grad: bool = True, dtype: Any = None) -> None:
+        array = as_array(data, dtype)
+        if array.dtype.kind in "iu" and isinstance(data, int | list | tuple):
+            array = array.astype(np.float32)
+        if array.dtype.kind != "f":
+            raise DtypeError("Parameter", "a floating dtype", str(array.dtype), hint="x.astype(np.float32).")
+        super().__init__(array, requires_grad)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A copy is another leaf: two tensors that share a node would share their gradient.
+        return type(self), (self.data, self.requires_grad)
+
+
+@dataclass(frozen=True)
+class Input:
+    """A handle for the input of that name, as `Recording.grad` takes it."""
+
+    module: "Module"
+    name: str
+
+
+class Module:
+    """A function with parameters: subclass it, set parameters and modules as attributes, define `forward`.
+
+    Attributes that are Parameters or Modules are found by themselves, in the order in which they were first set;
+    whatever else belongs to the state (running statistics, masks) is given to `register_buffer`. Names are dotted
+    paths, as in PyTorch: `layer1.0.weight`.
+
+    >>> class Line(Module):
+    ...     def __init__(self):
+    ...         self.w, self.b = Parameter(2.0), Parameter(1.0)
+    ...     def forward(self, x):
+    ...         return x * self.w + self.b
+    >>> line = Line()
+    >>> line(3.0), [name for name, _ in line.named_parameters()]
+    (Tensor(7., dtype=float32, from=add), ['w', 'b'])
+    """
+
+    training: bool = True
+    _buffers: dict[str, bool]  # name: whether it belongs in a checkpoint
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """The function itself."""
+        raise NotImplementedError(f"{type(self).__name__} defines no forward(self, …)")
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return self.forward(*args, **kwargs)
+        except Exception as error:
+            self._locate(error)
+            raise
+
+    @classmethod
+    def build(cls, f: Callable[..., Any], **parameters: Any) -> "Module":
+        """A module of a plain function: the arguments named here become its parameters, the others its inputs.
+
+        >>> m = Module.build(lambda x, w: (x + w) * x * x, w=1.0)
+        >>> m(3.0)
+        Tensor(36., dtype=float32, from=multiply)
+        """
+        return Built(f, parameters)
+
+    # ------------------------------------------------------------------------------ what belongs to it
+    def __setattr__(self, name: str, value: Any) -> None:
+        old = vars(self).get(name)
+        if isinstance(old, Parameter) and not isinstance(value, Parameter | None):
+            hint = f"{name}.copy_from(…) under no_grad() changes its values; del first to have something else there."
+            raise ArgumentError(
+                "Module", f"a Parameter for {name}, which is one", f"a {type(value).__name__}", hint=hint
+            )
+        if name in vars(self).get("_buffers", ()) and not isinstance(value, Tensor | None):
+            raise ArgumentError("Module", f"a Tensor for the buffer {name}", f"a {type(value).__name__}")
+        parts = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
+        if not name.startswith("_") and any(isinstance(part, Module | Parameter) for part in parts):
+            hint = "give each an attribute of its own: setattr(self, str(i), layer), or use a container of modules."
+            got = f"a {type(value).__name__} of them, whose parameters nobody would find"
+            raise ArgumentError("Module", f"a module or a parameter for {name}", got, hint=hint)
+        if isinstance(value, Module | Parameter) and (hasattr(Module, name) or "." in name):
+            raise ArgumentError("Module", "a name without dots that Module does not use itself", repr(name))
+        super().__setattr__(name, value)
+
+    def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
+        """Set a tensor that is state but not a parameter; `persistent` ones go into checkpoints."""
+        if not name.isidentifier() or hasattr(self, name) or isinstance(tensor, Parameter):
+            got = "a Parameter" if isinstance(tensor, Parameter) else repr(name)
+            raise ArgumentError("register_buffer", "a new name and a Tensor that is no Parameter", got)
+        vars(self).setdefault("_buffers", {})[name] = persistent
+        setattr(self, name, tensor)
+
+    def named_children(self) -> Iterator[tuple[str, "Module"]]:
+        """The modules that are attributes of this one, each once."""
+        seen: set[int] = set()
+        for name, value in vars(self).items():
+            if isinstance(value, Module) and id(value) not in seen:
+                seen.add(id(value))
+                yield name, value
+
+    def children(self) -> Iterator["Module"]:
+        """The same without names."""
+        return (child for _, child in self.named_children())
+
+    def named_modules(self, prefix: str = "", remove_duplicate: bool = True) -> Iterator[tuple[str, "Module"]]:
+        """This module (as "") and all below it, parents first; a shared one once, under its first name."""
+        seen: set[int] = set()
+        stack: list[tuple[str, Module]] = [(prefix, self)]
+        while stack:
+            path, module = stack.pop()
+            if remove_duplicate and id(module) in seen:
+                continue
+            seen.add(id(module))
+            yield path, module
+            below = [(name, value) for name, value in vars(module).items() if isinstance(value, Module)]
+            stack += [(f"{path}.{name}" if path else name, child) for name, child in reversed(below)]
+
+    def modules(self) -> Iterator["Module"]:
+        """The same without names."""
+        return (module for _, module in self.named_modules())
+
+    def named_parameters(self, prefix: str = "", remove_duplicate: bool = True) -> Iterator[tuple[str, Parameter]]:
+        """All parameters with their paths; a shared one once, under its first name."""
+        return self._named(lambda module, name, value: isinstance(value, Parameter), prefix, remove_duplicate)
+
+    def parameters(self) -> Iterator[Parameter]:
+        """The same without names: what an optimizer takes."""
+        return (parameter for _, parameter in self.named_parameters())
+
+    def named_buffers(self, prefix: str = "", remove_duplicate: bool = True) -> Iterator[tuple[str, Tensor]]:
+        """All buffers with their paths."""
+        return self._named(
+            lambda module, name, value: name in vars(module).get("_buffers", ()), prefix, remove_duplicate
+        )
+
+    def buffers(self) -> Iterator[Tensor]:
+        """The same without names."""
+        return (buffer for _, buffer in self.named_buffers())
+
+    def _named(
+        self, belongs: Callable[["Module", str, Any], bool], prefix: str, once: bool
+    ) -> Iterator[tuple[str, Any]]:
+        seen: set[int] = set()
+        for path, module in self.named_modules(prefix, once):
+            for name, value in vars(module).items():
+                if value is not None and belongs(module, name, value) and not (once and id(value) in seen):
+                    seen.add(id(value))
+                    yield f"{path}.{name}" if path else name, value
+
+    def param(self, name: str) -> Parameter:
+        """The parameter with that path."""
+        found = dict(self.named_parameters(remove_duplicate=False))
+        if name not in found:
+            raise ArgumentError(
+                "param", f"a parameter of {type(self).__name__}", repr(name), hint=_similar(name, list(found))
+            )
+        return found[name]
+
+    def input(self, name: str) -> Input:
+        """A handle for the input of that name: `recording.grad(model.input("x"))`."""
+        names = list(self.signature().parameters)
+        if name not in names:
+            raise ArgumentError("input", f"an input of {type(self).__name__}", repr(name), hint=_similar(name, names))
+        return Input(self, name)
+
+    def signature(self) -> inspect.Signature:
+        """What a call of this module takes."""
+        return inspect.signature(self.forward)
+
+    # ------------------------------------------------------------------------------ what happens to all of it
+    def train(self, mode: bool = True) -> Self:
+        """Compute as in training (dropout drops, batch norm looks at the batch), here and below."""
+        for module in self.modules():
+            module.training = mode
+        return self
+
+    def eval(self) -> Self:
+        """Compute as in use."""
+        return self.train(False)
+
+    def zero_grad(self) -> None:
+        """Forget all gradients."""
+        for parameter in self.parameters():
+            if parameter.grad is not None:
+                parameter.grad = None
+
+    def requires_grad_(self, requires_grad: bool = True) -> Self:
+        """Freeze all parameters (False), or thaw them."""
+        for parameter in self.parameters():
+            parameter.requires_grad = requires_grad
+        return self
+
+    def apply(self, f: Callable[["Module"], Any]) -> Self:
+        """Call f on every module, children first."""
+        for child in self.children():
+            child.apply(f)
+        f(self)
+        return self
+
+    # ------------------------------------------------------------------------------ how it looks
+    def extra_repr(self) -> str:
+        """What stands in the brackets of `repr`; by default the module's own parameters."""
+        own = [(name, value) for name, value in vars(self).items() if isinstance(value, Parameter)]
+        return ", ".join(f"{name}: {'×'.join(map(str, p.shape)) or 'scalar'} {p.dtype}" for name, p in own)
+
+    def __repr__(self) -> str:
+        head, own = f"{type(self).__name__}(", self.extra_repr()
+        children = [f"({name}): {child!r}".replace("\n", "\n  ") for name, child in self.named_children()]
+        return "\n  ".join([head, *([own] if own else []), *children]) + "\n)" if children else f"{head}{own})"
+
+    def _locate(self, error: Exception) -> None:
+        """Say in the error's note where below this module it arose; modules further up make the path longer."""
+        place, note = getattr(error, "_arose_in", (self, ""))
+        path = next((path for path, module in self.named_modules(type(self).__name__) if module is place), None)
+        if path is not None:
+            notes = [n for n in getattr(error, "__notes__", ()) if n != note]
+            note = f"in {path} ({type(place).__name__})"
+            error.__dict__.update(__notes__=[*notes, note], _arose_in=(place, note))
+
+
+class Built(Module):
+    """What `Module.build` makes."""
+
+    def __init__(self, f: Callable[..., Any], parameters: dict[str, Any]) -> None:
+        self.__name__ = getattr(f, "__name__", "f")
+        self._f, self._names, self._whole = f, list(parameters), inspect.signature(f)
+        unknown = [name for name in parameters if name not in self._whole.parameters]
+        if unknown:
+            takes = ", ".join(self._whole.parameters)
+            raise ArgumentError("build", f"parameters among the arguments of f ({takes})", ", ".join(unknown))
+        for name, value in parameters.items():
+            setattr(self, name, value if isinstance(value, Parameter) else Parameter(value))
+
+    def signature(self) -> inspect.Signature:
+        inputs = [p for name, p in self._whole.parameters.items() if name not in self._names]
+        return self._whole.replace(parameters=inputs)
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        given = self.signature().bind(*args, **kwargs).arguments
+        given.update((name, getattr(self, name)) for name in self._names)
+        call = inspect.BoundArguments(self._whole, given)
+        return self._f(*call.args, **call.kwargs)
+
+
+def _similar(name: str, names: list[str]) -> str:
+    close = get_close_matches(name, names, n=3)
+    return f"did you mean {' or '.join(close)}?" if close else f"there are {', '.join(names) or 'none'}."
