@@ -90,7 +90,6 @@ ORACLES: dict[str, Any] = {
     # shape, index, sort
     "stop_gradient": lambda x: x,
     "astype": lambda x, dtype: np.array(x.tolist(), dtype),
-    "concat": lambda *xs, axis=0: np.concatenate(xs, axis),
     "getitem": _indexed_one_at_a_time,
     "scatter_index": _scattered_one_at_a_time,
     "embedding": lambda indices, w, padding_idx=None: np.array([w[i] for i in indices.ravel()]).reshape(

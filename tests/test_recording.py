@@ -314,11 +314,7 @@ def test_the_first_difference_names_the_operator():
     a, b = record(f, x, x), record(f, x, x)
     assert first_difference(a, b) is None
     assert [d.op for d in a.digests()] == ["multiply", "tanh", "add"]
-    nudged = x.copy()
-    nudged[2] = np.nextafter(nudged[2] + 0.3, 1)
-    difference = first_difference(a, record(f, x, nudged + 0.0))
-    assert difference is None or difference.first.op == "multiply"
-    difference = first_difference(a, record(f, x, x + 1e-15))
+    difference = first_difference(a, record(f, x, np.nextafter(x, 2)))
     assert difference is not None and (difference.first.number, difference.first.op) == (0, "multiply")
     longer = record(lambda x, w: f(x, w) * 2.0, x, x)
     difference = first_difference(a, longer)

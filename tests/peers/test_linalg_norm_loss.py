@@ -296,3 +296,24 @@ def test_binary_cross_entropy_at_the_ends():
     x, t = np.array([0.0, 1.0, 0.0, 1.0]), np.array([0.0, 1.0, 1.0, 0.0])
     theirs = F.binary_cross_entropy(torch.tensor(x), torch.tensor(t), reduction="none").numpy()
     np.testing.assert_array_equal(kn.binary_cross_entropy(x, t, reduction="none"), theirs)
+
+
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("zero_infinity", [True, False])
+def test_ctc_loss(reduction, seed, zero_infinity):
+    rng = np.random.default_rng(70 + seed)
+    steps, n, classes, longest = 9, 4, 5, 4
+    targets = rng.integers(1, classes, (n, longest))
+    lengths = rng.integers(0, longest + 1, n)
+    inputs = rng.integers(2 * longest, steps + 1, n)
+    if zero_infinity:  # without it PyTorch's gradient of what cannot be aligned is NaN; ours is 0
+        targets[0], lengths[0], inputs[0] = 1, longest, 2
+    given = (targets, inputs, lengths)
+    attrs: Any = {"reduction": reduction, "zero_infinity": zero_infinity}
+    # After log_softmax, because PyTorch's gradient of the loss alone presumes it.
+    compare(
+        lambda x: kn.ctc_loss(kn.log_softmax(x), *given, **attrs),
+        lambda x: F.ctc_loss(F.log_softmax(x, -1), *map(torch.tensor, given), **attrs),
+        *normals(80 + seed, (steps, n, classes)),
+    )

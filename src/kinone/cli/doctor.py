@@ -119,10 +119,9 @@ def _show(found: dict[str, Any], parts: dict[str, list[Requirement]], checks: li
     known = [f"{name}={value}" + ("" if name in VARIABLES else "  (unknown, has no effect)")
              for name, value in found["variables"].items()]  # fmt: skip
     unset = [f"{name} not set: {about}" for name, about in VARIABLES.items() if name not in found["variables"]]
-    used = Counter((k["family"], k["implementation"], k["why"]) for k in _kernels())
-    reasons = {(which, why) for _, which, why in used}
-    in_use = [f"{which} ({why}): " + ", ".join(f"{family} {n}" for (family, *rest), n in used.items() if rest == [which, why])
-              for which, why in sorted(reasons)]  # fmt: skip
+    counts = Counter((f"{k['implementation']} ({k['why']})", k["family"]) for k in _kernels())
+    in_use = [f"{which}: " + ", ".join(f"{family} {n}" for (same, family), n in counts.items() if same == which)
+              for which in dict.fromkeys(which for which, _ in counts)]  # fmt: skip
     rows: dict[str, dict[str, str]] = {
         "versions": {"Kinone": found["versions"]["kinone"], "Python": found["versions"]["python"],
                      "NumPy": found["versions"]["numpy"],

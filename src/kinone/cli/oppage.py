@@ -93,7 +93,7 @@ def _show_samples(out: Console, op: Op[Any], *, is_checked: bool) -> bool:
             table.add_row(Text(f"  {found.reason}", DIM if found.is_passed else BAD))
     out.print(Padding(table, (0, 0, 0, 2)), width=min(out.width, _WIDEST))
     bounds = ", ".join(_power(tolerance) for *_, tolerance in STEPS)
-    out.print(Text(f"  ‖∂ − ∂̂‖ / (‖∂‖ + ‖∂̂‖ + 10⁻³), ∂̂ by central differences of this step; at most {bounds}", DIM))
+    out.print(Text(f"  ‖∂ − Δ‖ / (‖∂‖ + ‖Δ‖ + 10⁻³), Δ the central differences of this step; at most {bounds}", DIM))
     return is_right
 
 

@@ -107,7 +107,7 @@ def _show_list(out: Console, found: Sequence[Entry], choice: Choice) -> None:
         if members:
             out.print(Text.assemble("\n", (family, TITLE), (f"  {about}", DIM)))
         for e in members:
-            out.print(_row(widths, _cells(e, kernel)))
+            out.print(_row(widths, _cells(e, kernel - 3)))
             out.print(Padding(_formulas(e, out.width - 4), (0, 0, 0, 2)))
     checked = sum(bool(e.orders) for e in found)
     out.print(Text.assemble(
@@ -127,12 +127,13 @@ def _row(widths: Sequence[int], cells: Sequence[Text]) -> Table:
 
 
 def _cells(e: Entry, kernel: int) -> list[Text]:
+    more = f" +{len(e.kernels) - 1}" if len(e.kernels) > 1 else ""
     onnx = "–" if e.onnx.startswith("none") else e.onnx.partition("(")[0].replace("by definition", "definition")
     return [
         Text.assemble((e.name, NAME), e.signature),
         Text(" ".join("∂²" if order == 2 else "∂" for order in e.orders) or "–"),
         Text(onnx, DIM if onnx == "–" else ""),
-        Text("\n".join(_folded(name, kernel) for name in e.kernels) or "–", DIM),
+        Text(_folded(e.kernels[0], kernel) + more if e.kernels else "–", DIM),
         Text(str(e.samples)),
     ]
 

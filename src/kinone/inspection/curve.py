@@ -112,12 +112,13 @@ def _line(op: Op[Any]) -> tuple[Evaluate, str]:
     def at(t: float) -> list[float]:
         leaf = wrap(start + t * d, Leaf())
         try:
-            y: Any = op(*inputs[:spot], leaf, *inputs[spot + 1 :], **sample.attrs)
+            given: list[Any] = [*inputs[:spot], leaf, *inputs[spot + 1 :]]
+            y: Any = op(*given, **sample.attrs)
         except (KinoneError, np.linalg.LinAlgError):
             return [np.nan, np.nan]
         parts = y if isinstance(y, tuple) else (y,)
         floats = [part for part in parts if part.dtype.kind == "f"] or parts[:1]
-        weights = [draw.uniform(part.shape, low=0.5, high=1.5, dtype=np.float64, step=1) for part in floats]
+        weights = [draw.normal(part.shape, dtype=np.float64, step=1) for part in floats]
         value = sum(float((w * part.data).sum()) for w, part in zip(weights, floats, strict=True))
         slopes = [
             float((gradients(part, [leaf], w, retain_graph=True)[0].data * d).sum())

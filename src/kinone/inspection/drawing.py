@@ -55,10 +55,12 @@ def shortened(text: str, length: int = 36) -> str:
     """`text` with its middle left out if it is longer than that.
 
     >>> shortened("layer4.1.downsample.0.weight", 15)
-    'layer4.…weight'
+    'layer4.….weight'
     """
-    half = (length - 1) // 2
-    return text if len(text) <= length else f"{text[:half]}…{text[-half + 1 :]}"
+    if len(text) <= length:
+        return text
+    end = (length - 1) // 2
+    return f"{text[: length - 1 - end]}…{text[-end:]}"
 
 
 def escaped(text: str) -> str:

@@ -14,7 +14,7 @@ from itertools import pairwise
 
 Port = tuple[int, int]  # (box, number of its output)
 GAP = 26.0  # between neighbours in a layer
-_STRAIGHT = 1000.0  # how much dearer a bend in a trunk is than one in a side branch
+_STRAIGHT = 1e5  # how much dearer a bend in a trunk is than one in a side branch
 
 
 @dataclass

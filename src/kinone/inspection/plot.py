@@ -5,10 +5,12 @@ from collections.abc import Callable
 from itertools import groupby
 
 import numpy as np
+from numpy.typing import NDArray
 
 from kinone.inspection.curve import Curve, Floats, Series
 from kinone.inspection.drawing import document, escaped
 
+Cells = NDArray[np.int64]
 Run = tuple[str, str]
 """A piece of text and what it shows: "0" and "1" (the curves), "axis", "zero", "label", "" (nothing)."""
 
@@ -50,7 +52,9 @@ def braille(curve: Curve, width: int, height: int) -> list[list[Run]]:
     marks = {round((y1 - y) / (y1 - y0) * (4 * height - 1)) // 4: _number(y) for y in ticks(y0, y1, 3)}
     gutter = max(map(len, marks.values()), default=0) + 1
     columns = max(width - gutter - 2, 16)
-    layers = np.zeros((len(curve.series) + 1, height, columns), np.int64)  # the curves, and the lines x = 0 and y = 0
+    layers: Cells = np.zeros(
+        (len(curve.series) + 1, height, columns), np.int64
+    )  # the curves, and the lines x = 0 and y = 0
     scale = ((2 * columns - 1) / (x1 - x0), (4 * height - 1) / (y1 - y0))
     for layer, series in zip(layers, curve.series, strict=False):
         _draw(layer, (series.x - x0) * scale[0], (y1 - series.y) * scale[1])
@@ -64,7 +68,7 @@ def braille(curve: Curve, width: int, height: int) -> list[list[Run]]:
     return [*rows, *_below(x0, x1, columns, gutter)]
 
 
-def _draw(layer: Floats, x: Floats, y: Floats, *, is_dotted: bool = False) -> None:
+def _draw(layer: Cells, x: Floats, y: Floats, *, is_dotted: bool = False) -> None:
     """Set the dots (x to the right, y downwards) and, unless it is dotted, those on the lines between neighbours."""
     height, columns = layer.shape
     y = np.where(np.isfinite(y), np.clip(y, -4.0 * height, 8.0 * height), np.nan)
@@ -80,7 +84,7 @@ def _draw(layer: Floats, x: Floats, y: Floats, *, is_dotted: bool = False) -> No
     np.bitwise_or.at(layer, (row // 4, column // 2), _DOTS[row % 4, column % 2])
 
 
-def _runs(layers: Floats) -> list[Run]:
+def _runs(layers: Cells) -> list[Run]:
     """One row of cells: a cell takes the colour of the first curve in it, and shows the dots of all."""
     cells: list[Run] = []
     for dots in layers.T:

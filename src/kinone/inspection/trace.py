@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinone.core.graph import Leaf, Node
+from kinone.core.op import retraced
 from kinone.core.tensor import Tensor, as_array, wrap
 from kinone.inspection.drawing import shortened
 from kinone.inspection.observer import Observer
@@ -130,6 +131,8 @@ class Trace(Observer):
 
     def after_forward(self, op: Any, args: Any, attrs: Mapping[str, Any], result: Any) -> None:
         """Note a call."""
+        if op is retraced:  # the engine's own, behind which x is still x
+            return self._note(result, self.origin(args[0]))
         given = [
             (f"{op.inputs[0]}[{i}]" if op.is_variadic else op.inputs[i], x) for i, x in enumerate(args) if x is not None
         ]

@@ -133,7 +133,7 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 
 def _show_config() -> Record:
-    return np.show_config(mode="dicts") or {}  # pyright: ignore[reportReturnType, reportCallIssue]
+    return np.show_config(mode="dicts") or {}  # pyright: ignore[reportReturnType]
 
 
 def _cpu() -> str:

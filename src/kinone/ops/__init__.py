@@ -17,6 +17,7 @@ from kinone.ops import (
     contraction,
     convolution,
     create,
+    ctc,
     cumulative,
     dropout,
     exponential,
@@ -40,7 +41,7 @@ from kinone.ops import (
 FAMILIES: tuple[ModuleType, ...] = (
     arithmetic, rounding, exponential, trigonometric, compare, activation, rectifier, reduce, cumulative, shape,
     arrange, index, order, linalg, contraction, convolution, columns, pool, resize, adaptive,
-    normalize, attention, loss, dropout, create, jacobians, function,
+    normalize, attention, ctc, loss, dropout, create, jacobians, function,
 )  # fmt: skip
 
 

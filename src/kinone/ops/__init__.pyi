@@ -50,6 +50,8 @@ from kinone.ops.arrange import roll as roll
 from kinone.ops.arrange import tile as tile
 from kinone.ops.attention import attention as attention
 from kinone.ops.attention import scaled_dot_product_attention as scaled_dot_product_attention
+from kinone.ops.columns import fold as fold
+from kinone.ops.columns import unfold as unfold
 from kinone.ops.compare import allclose as allclose
 from kinone.ops.compare import array_equal as array_equal
 from kinone.ops.compare import bitwise_and as bitwise_and
@@ -125,8 +127,6 @@ from kinone.ops.exponential import log2 as log2
 from kinone.ops.exponential import logaddexp as logaddexp
 from kinone.ops.exponential import logit as logit
 from kinone.ops.exponential import pow as pow
-from kinone.ops.fold import fold as fold
-from kinone.ops.fold import unfold as unfold
 from kinone.ops.function import checkpoint as checkpoint
 from kinone.ops.function import Function as Function
 from kinone.ops.index import diag as diag

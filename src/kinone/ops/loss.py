@@ -15,6 +15,7 @@ from kinone.errors import ArgumentError, AxisError, ShapeError
 from kinone.ops.activation import log_sigmoid, softplus
 from kinone.ops.arguments import one_axis, shape_of
 from kinone.ops.arithmetic import abs, maximum, where
+from kinone.ops.ctc import ctc_nll
 from kinone.ops.declare import Bad, NoOnnx, Sample, constant, integers, large, normal
 from kinone.ops.exponential import exp, log, log1p
 from kinone.ops.index import take, take_along_axis
@@ -156,6 +157,26 @@ def nll_loss(
         losses = losses * weights
     total = np.count_nonzero(kept) if weights is None else sum(weights)
     return _reduced("nll_loss", where(kept, losses, 0.0), reduction, total)
+
+
+def ctc_loss(
+    x: Any, targets: Any, input_lengths: Any, target_lengths: Any, *, blank: int = 0, reduction: str = "mean",
+    zero_infinity: bool = False,
+) -> Any:  # fmt: skip
+    """L = −log P(target | x); see `ctc_nll`. The mean is of each loss over its target's length.
+
+    `zero_infinity` counts an input that is too short for its target as 0 instead of ∞.
+
+    >>> ctc_loss(np.log(np.full((2, 1, 2), 0.5)), [[1]], [2], [1]).round(4)
+    np.float64(0.2877)
+    """
+    lengths = as_array(target_lengths)
+    losses = ctc_nll(x, as_array(targets), as_array(input_lengths), lengths, blank=blank)
+    if zero_infinity:
+        losses = where(losses == np.inf, 0.0, losses)
+    if reduction == "mean":
+        losses = losses / np.maximum(lengths, 1).astype(x.dtype)
+    return _reduced("ctc_loss", losses, reduction)
 
 
 # ---------------------------------------------------------------------------------- labels that are true or false
