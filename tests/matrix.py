@@ -7,6 +7,7 @@ import numpy as np
 
 import kinone as kn
 from kinone.core.graph import Leaf
+from kinone.core.modes import modes
 from kinone.core.op import Op
 from kinone.core.tensor import Tensor, wrap
 from kinone.errors import KinoneError
@@ -30,18 +31,18 @@ def leaves(inputs: list[Any]) -> list[Any]:
     return [wrap(x, Leaf()) if is_float(x) else x for x in inputs]
 
 
-def call(op: Op[Any], inputs: list[Any], sample: Sample) -> Any:
+def call(op: Op[...], inputs: list[Any], sample: Sample) -> Any:
     return op(*inputs, **sample.attrs)
 
 
-def gradients(op: Op[Any], inputs: list[Any], sample: Sample, *, create_graph: bool) -> list[np.ndarray]:
+def gradients(op: Op[...], inputs: list[Any], sample: Sample, *, create_graph: bool) -> list[np.ndarray]:
     xs = leaves(inputs)
     y = next(p for p in parts(call(op, xs, sample)) if p.dtype.kind == "f")
     g = np.linspace(0.5, 1.5, max(y.size, 1), dtype=y.dtype)[: y.size].reshape(y.shape)
     return [t.data for t in kn.gradients(y, [x for x in xs if isinstance(x, Tensor)], g, create_graph=create_graph)]
 
 
-def has_gradient(op: Op[Any], inputs: list[Any]) -> bool:
+def has_gradient(op: Op[...], inputs: list[Any]) -> bool:
     return not op.no_gradient and any(map(is_float, inputs))
 
 
@@ -59,7 +60,7 @@ def close(a: list[np.ndarray], b: list[np.ndarray], rtol: float, what: str) -> N
 
 
 # ---------------------------------------------------------------------------- the declaration
-def check_declaration(op: Op[Any]) -> None:
+def check_declaration(op: Op[...]) -> None:
     doc = op.__doc__ or ""
     assert op.samples, f"{op.name} has no sample"
     assert "=" in doc.split("\n\n")[0], f"{op.name}: the docstring begins with its formula"
@@ -74,7 +75,7 @@ def check_declaration(op: Op[Any]) -> None:
         assert op.definition is not None, f"{op.name} has no definition to export"
 
 
-def check_onnx_names(op: Op[Any]) -> None:
+def check_onnx_names(op: Op[...]) -> None:
     """The mapping names an operator of ONNX, attributes that it has and inputs of ours."""
     import onnx
 
@@ -90,7 +91,7 @@ def check_onnx_names(op: Op[Any]) -> None:
 
 
 # ---------------------------------------------------------------------------- values
-def check_value(op: Op[Any], sample: Sample, inputs: list[Any], oracle: Any) -> None:
+def check_value(op: Op[...], sample: Sample, inputs: list[Any], oracle: Any) -> None:
     """The forward against the definition, the NumPy function or an oracle written for the tests."""
     got = raw(call(op, inputs, sample))
     for reference in [*filter(None, [op.definition, oracle]), *op.numpy]:
@@ -99,7 +100,7 @@ def check_value(op: Op[Any], sample: Sample, inputs: list[Any], oracle: Any) -> 
         close(got, want, 1e-12, f"{op.name} against {getattr(reference, '__name__', reference)}")
 
 
-def check_paths(op: Op[Any], sample: Sample, inputs: list[Any]) -> None:
+def check_paths(op: Op[...], sample: Sample, inputs: list[Any]) -> None:
     """Arrays and Tensors go the same way; a second call gives the same bits; nothing is written into."""
     frozen = [x.copy() if isinstance(x, np.ndarray) else x for x in inputs]
     for x in frozen:
@@ -121,7 +122,7 @@ def check_paths(op: Op[Any], sample: Sample, inputs: list[Any]) -> None:
             )
 
 
-def check_layouts(op: Op[Any], sample: Sample, inputs: list[Any]) -> None:
+def check_layouts(op: Op[...], sample: Sample, inputs: list[Any]) -> None:
     """Strides are nobody's business: reversed, transposed and padded views give the value of the plain array."""
     plain = raw(call(op, inputs, sample))
 
@@ -138,7 +139,7 @@ def check_layouts(op: Op[Any], sample: Sample, inputs: list[Any]) -> None:
                   1e-10, f"{op.name}: gradient, layout {kind}")  # fmt: skip
 
 
-def check_dtype(op: Op[Any], sample: Sample, index: int, dtype: Any) -> None:
+def check_dtype(op: Op[...], sample: Sample, index: int, dtype: Any) -> None:
     """float16, float32 and float64 come out as they went in, with the value that float64 has up to rounding."""
     inputs = sample.make(op.name, index, dtype)
     got = raw(call(op, inputs, sample))
@@ -152,17 +153,17 @@ def check_dtype(op: Op[Any], sample: Sample, index: int, dtype: Any) -> None:
 
 
 # ---------------------------------------------------------------------------- gradients
-def check_gradient(op: Op[Any], sample: Sample, inputs: list[Any]) -> None:
+def check_gradient(op: Op[...], sample: Sample, inputs: list[Any]) -> None:
     """First order, at the house's step and at the seeds' own criterion."""
     kn.gradcheck(op, *inputs, **sample.attrs)
     kn.gradcheck(op, *inputs, h=1e-3, tolerance=1e-4, **sample.attrs)
 
 
-def check_second_order(op: Op[Any], sample: Sample, inputs: list[Any]) -> None:
+def check_second_order(op: Op[...], sample: Sample, inputs: list[Any]) -> None:
     kn.gradgradcheck(op, *inputs, **sample.attrs)
 
 
-def check_twice(op: Op[Any], sample: Sample, inputs: list[Any]) -> None:
+def check_twice(op: Op[...], sample: Sample, inputs: list[Any]) -> None:
     """One tensor in two places gets both gradients."""
     spots = [i for i, x in enumerate(inputs) if is_float(x)]
     pairs = [(i, j) for i in spots for j in spots if i < j and inputs[i].shape == inputs[j].shape]
@@ -181,7 +182,7 @@ def check_twice(op: Op[Any], sample: Sample, inputs: list[Any]) -> None:
 
 
 # ---------------------------------------------------------------------------- refusals
-def check_error(op: Op[Any], bad: Any, index: int) -> None:
+def check_error(op: Op[...], bad: Any, index: int) -> None:
     """One error in the house's form, from Tensors and from the graph's side, and nothing left behind."""
     import re
 
@@ -200,4 +201,4 @@ def check_error(op: Op[Any], bad: Any, index: int) -> None:
     else:
         raise AssertionError(f"{op.name} accepted {bad}")
     assert before == [x.data.tobytes() for x in xs if isinstance(x, Tensor) and x.dtype.kind == "f"][: len(before)]
-    assert kn.core.modes.modes.recording and not kn.core.modes.modes.observers
+    assert modes.recording and not modes.observers

@@ -3,6 +3,7 @@
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,13 +14,20 @@ from kinone.core.op import op
 from kinone.errors import ArgumentError, NumericsError
 from kinone.inspection import detect_anomaly, rerun
 
+EINSUM: Any = kn.einsum
+
+
+def f32(values: Any) -> Any:
+    return np.array(values, np.float32)
+
 
 def caught(f, folder):
     """The error that f() raises in anomaly mode, and the file it names."""
     with pytest.raises(NumericsError) as found, detect_anomaly(folder):
         f()
     assert modes.observers == () and modes.recording
-    return found.value, Path(re.search(r"rerun\('(.+)'\)", str(found.value))[1])
+    (path,) = re.findall(r"rerun\('(.+)'\)", str(found.value))
+    return found.value, Path(path)
 
 
 def test_the_first_operator_is_named_not_the_last(tmp_path):
@@ -28,13 +36,15 @@ def test_the_first_operator_is_named_not_the_last(tmp_path):
     assert error.where == "sqrt" and "got nan at [1] (1 of 3 elements)" in str(error)
     assert str(error).startswith("[sqrt] expected no NaN from inputs without one, got ") and "Hint: " in str(error)
     assert path.parent == tmp_path and path.suffix == ".npz"
-    np.testing.assert_array_equal(rerun(path), np.float32([2, np.nan, 0]))
+    np.testing.assert_array_equal(rerun(path), f32([2, np.nan, 0]))
 
 
 def test_an_infinity_out_of_finite_values(tmp_path):
     error, path = caught(lambda: kn.Tensor([[1.0, 3e38]]) * 2.0, tmp_path)
-    assert str(error).startswith("[multiply] expected finite values from finite inputs, got inf at [0, 1] (1 of 2 elements).")
-    np.testing.assert_array_equal(rerun(path), np.float32([[2, np.inf]]))
+    assert str(error).startswith(
+        "[multiply] expected finite values from finite inputs, got inf at [0, 1] (1 of 2 elements)."
+    )
+    np.testing.assert_array_equal(rerun(path), f32([[2, np.inf]]))
     error, _ = caught(lambda: kn.log(kn.Tensor([1.0, 0.0])), tmp_path)
     assert "got -inf at [1]" in str(error)
 
@@ -44,7 +54,7 @@ def test_the_first_rule_is_named(tmp_path):
     error, path = caught(lambda: (kn.sqrt(x) * 3.0).sum().backward(), tmp_path)
     assert error.where == "sqrt" and "got inf at [1] (1 of 2 elements) in the gradient of x" in str(error)
     (gradient,) = rerun(path)
-    np.testing.assert_array_equal(gradient, np.float32([0.75, np.inf]))
+    np.testing.assert_array_equal(gradient, f32([0.75, np.inf]))
     assert x.grad is None
 
 
@@ -80,7 +90,7 @@ def test_every_kind_of_argument_survives_the_file(tmp_path):
     for call in (
         lambda: kn.sum(big, axis=(0, 1), keepdims=True),
         lambda: kn.concat(big, big, axis=1) * 2.0,
-        lambda: kn.einsum("ij,kj->ik", big, big),
+        lambda: EINSUM("ij,kj->ik", big, big),
         lambda: kn.clip(big, 0.0, None) * 4.0,
         lambda: kn.divide(1.0, kn.Tensor([0.0])),
         lambda: kn.pow(big, 2.0),
@@ -91,12 +101,14 @@ def test_every_kind_of_argument_survives_the_file(tmp_path):
 
 
 def test_multiple_outputs_and_fused_rules_run_again(tmp_path):
-    x = kn.Tensor(np.float32([[1.0, 2.0], [3.0, 4.0]]), requires_grad=True)
-    error, path = caught(lambda: kn.topk(x, 1, axis=-1)[0].backward(np.float32([[np.inf], [1.0]]) * 0), tmp_path)
+    x = kn.Tensor(f32([[1.0, 2.0], [3.0, 4.0]]), requires_grad=True)
+    error, path = caught(lambda: kn.topk(x, 1, axis=-1)[0].backward(f32([[np.inf], [1.0]]) * 0), tmp_path)
     assert "expected inputs without NaN" in str(error)
     (gradient,) = rerun(path)
     assert np.isnan(gradient[0, 1]) and gradient[1, 1] == 0
-    error, path = caught(lambda: kn.softmax(x, axis=-1).backward(np.full((2, 2), 3e38, np.float32) * [[1, -1]] * 4), tmp_path)
+    error, path = caught(
+        lambda: kn.softmax(x, axis=-1).backward(np.full((2, 2), 3e38, np.float32) * [[1, -1]] * 4), tmp_path
+    )
     assert rerun(path)[0].shape == (2, 2)
 
 
@@ -125,7 +137,10 @@ def test_without_a_place_it_goes_to_the_temporary_files(tmp_path, monkeypatch):
 
 def test_a_disk_that_refuses_does_not_hide_the_fault(tmp_path):
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(NumericsError, match=r"\[log\].*got -inf.*could not be saved"), detect_anomaly(tmp_path / "file" / "x.npz"):
+    with (
+        pytest.raises(NumericsError, match=r"\[log\].*got -inf.*could not be saved"),
+        detect_anomaly(tmp_path / "file" / "x.npz"),
+    ):
         kn.log(kn.Tensor([0.0]))
 
 
@@ -157,7 +172,13 @@ def test_other_files_are_refused(tmp_path):
 
 
 def test_finite_work_is_left_alone(tmp_path):
-    x = kn.Tensor([1.0, 2.0], requires_grad=True)
+    x: Any = kn.Tensor([1.0, 2.0], requires_grad=True)
     with detect_anomaly(tmp_path):
         (kn.tanh(x) * kn.Tensor([1, 2])[0].astype(np.float32)).sum().backward()
     np.testing.assert_allclose(x.grad.data, 1 - np.tanh([1.0, 2.0]) ** 2, rtol=1e-6)
+
+
+def test_scalars_are_looked_at_like_arrays(tmp_path):
+    x = kn.Tensor(0.0, requires_grad=True)
+    error, _ = caught(lambda: kn.sqrt(x).backward(), tmp_path)
+    assert "got inf at [] (1 of 1 elements) in the gradient of x" in str(error)

@@ -3,6 +3,7 @@
 import re
 import time
 import xml.etree.ElementTree as ET
+from typing import Any
 
 import pytest
 
@@ -47,7 +48,7 @@ def random_graph(seed):
 
 def rectangles(svg):
     """(x0, y0, x1, y1) of boxes, and of the labels that stand on the page, as wide as they can become."""
-    root = ET.fromstring(svg)
+    root: Any = ET.fromstring(svg)
     boxes = []
     for group in root.iter(f"{SVG}g"):
         texts = group.findall(f"{SVG}text")
@@ -82,7 +83,7 @@ def test_nothing_covers_anything(graph):
 
 def test_edges_run_downwards_from_box_to_box():
     boxes, edges = residual(3)
-    root = ET.fromstring(draw(boxes, edges))
+    root: Any = ET.fromstring(draw(boxes, edges))
     assert len(root.findall(f"{SVG}path[@class='head']")) == len(edges)
     for path in root.findall(f"{SVG}path[@class='edge']"):
         numbers = [float(n) for n in re.findall(r"-?\d+\.\d+", path.get("d"))]
@@ -91,7 +92,9 @@ def test_edges_run_downwards_from_box_to_box():
 
 def test_a_trunk_is_straight():
     boxes, edges = residual(6)
-    layout = arrange([(60.0, 60.0)] * len(boxes), [((e.source, 0), e.target) for e in edges], [b.kind == "parameter" for b in boxes])
+    layout = arrange(
+        [(60.0, 60.0)] * len(boxes), [((e.source, 0), e.target) for e in edges], [b.kind == "parameter" for b in boxes]
+    )
     trunk = [i for i, box in enumerate(boxes) if box.kind == "operator"]
     assert max(layout.x[i] for i in trunk) - min(layout.x[i] for i in trunk) < 3
     assert all(layout.layer[e.source] < layout.layer[e.target] for e in edges)
@@ -104,7 +107,7 @@ def test_equal_graphs_give_equal_pictures():
 def test_whatever_the_text_it_is_xml():
     nasty = "<&>\"' \x00\x1b ]]> é 木 \ud800"
     svg = draw([Box("input", nasty, nasty, nasty), Box("operator", nasty)], [Edge(0, 1, nasty)], nasty)
-    root = ET.fromstring(svg)
+    root: Any = ET.fromstring(svg)
     shown = "<&>\"' \ufffd\ufffd ]]> é 木 \ufffd"
     assert root.find(f"{SVG}title").text == shown and escaped("<") == "&lt;"
     assert svg.encode("utf-8")
@@ -134,7 +137,11 @@ def test_five_hundred_boxes_are_soon_drawn():
 
 def test_long_names_lose_their_middle():
     name = "encoder.layers.11.self_attention.out_projection.weight"
-    assert len(shortened(name)) == 36 and shortened(name).startswith("encoder.layers") and shortened(name).endswith("weight")
+    assert (
+        len(shortened(name)) == 36
+        and shortened(name).startswith("encoder.layers")
+        and shortened(name).endswith("weight")
+    )
     assert shortened("short") == "short"
 
 
@@ -147,6 +154,11 @@ def test_spread_keeps_the_gaps_at_the_least_cost():
 
 def test_bars():
     svg = bars([("matmul", (1.0, 3.0), "4 s"), ("add", (1.0, 0.0), "1 s")], ("forward", "backward"), title="Time")
-    root = ET.fromstring(svg)
-    widths = [float(r.get("width")) for g in root.findall(f"{SVG}g") if g.find(f"{SVG}title") is not None for r in g.findall(f"{SVG}rect")]
+    root: Any = ET.fromstring(svg)
+    widths = [
+        float(r.get("width"))
+        for g in root.findall(f"{SVG}g")
+        if g.find(f"{SVG}title") is not None
+        for r in g.findall(f"{SVG}rect")
+    ]
     assert widths == [105, 315, 105, 0]

@@ -5,6 +5,7 @@ import threading
 import time
 import tracemalloc
 import weakref
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,8 @@ import kinone as kn
 from kinone.core.graph import Leaf, Node
 from kinone.core.modes import modes
 from kinone.errors import DeviceError, DtypeError, GraphError, ShapeError
+
+ANY: Any = kn  # for calls that a type checker would refuse before Kinone can
 
 
 def leaf(*values: float) -> kn.Tensor:
@@ -56,7 +59,7 @@ def test_only_what_leads_to_the_wanted_is_computed():
     calls = []
 
     @kn.op(samples=(), dtypes="any")
-    def costly(a: kn.core.op.Array, b: kn.core.op.Array):
+    def costly(a, b):
         return a * b
 
     @costly.backward
@@ -280,6 +283,7 @@ def test_augmented_assignment_never_corrupts_a_graph():
     c[0] = -1.0
     x.grad = None
     y.sum().backward()
+    assert x.grad is not None
     assert x.grad.item() == 2.0, "the recorded call saw c = 2"
 
 
@@ -325,10 +329,10 @@ def test_copy_from_keeps_dtype_and_array_of_the_source():
         (lambda: kn.add(kn.Tensor([1]), 0.5), DtypeError, r"int64 and a Python float"),
         (lambda: kn.add(kn.Tensor([1.0]), "x"), DtypeError, r"Tensors, arrays or numbers, got a str"),
         (lambda: kn.tanh(kn.Tensor([1])), DtypeError, r"\[tanh\] expected x of a float.* dtype, got int64"),
-        (lambda: kn.tanh(kn.Tensor([1.0]), axis=1), Exception, r"\[tanh\] expected .*'?axis"),
+        (lambda: ANY.tanh(kn.Tensor([1.0]), axis=1), Exception, r"\[tanh\] expected .*'?axis"),
         (kn.tanh, Exception, r"\[tanh\] expected the arguments \(x\), got no x"),
-        (lambda: kn.tanh(leaf(1.0), 2), Exception, r"\[tanh\] expected 1 arguments by position, got 2"),
-        (lambda: kn.sum(leaf(1.0), 0), Exception, r"give by name: axis"),
+        (lambda: ANY.tanh(leaf(1.0), 2), Exception, r"\[tanh\] expected 1 arguments by position, got 2"),
+        (lambda: ANY.sum(leaf(1.0), 0), Exception, r"give by name: axis"),
         (lambda: np.asarray(leaf(1.0)), GraphError, r"graph would be lost.*detach"),
         (lambda: kn.gradients(leaf(1.0).sum(), [kn.Tensor(1.0)]), GraphError, r"tensors that require gradients"),
         (lambda: len(kn.Tensor(1.0)), ShapeError, r"0-d"),

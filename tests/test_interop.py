@@ -120,7 +120,7 @@ def test_default_dtypes():
     assert kn.Tensor([1], dtype=kn.float64).dtype == np.float64
     assert (kn.Tensor([1.0]) * 2.0).dtype == np.float32
     assert (kn.Tensor([1.0]) * np.float64(2.0)).dtype == np.float32
-    assert (kn.Tensor(np.float16([1])) + 1).dtype == np.float16
+    assert (kn.Tensor(np.array([1], np.float16)) + 1).dtype == np.float16
 
 
 def test_pickle_and_copy():

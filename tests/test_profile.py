@@ -119,12 +119,21 @@ def test_the_picture(tmp_path):
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(0.0, "0.00 µs"), (9.999e-7, "1.00 µs"), (0.000999, "999 µs"), (0.001, "1.00 ms"), (59.94, "59.9 s"), (1234.5, "1234 s")],
+    [
+        (0.0, "0.00 µs"),
+        (9.999e-7, "1.00 µs"),
+        (0.000999, "999 µs"),
+        (0.001, "1.00 ms"),
+        (59.94, "59.9 s"),
+        (1234.5, "1234 s"),
+    ],
 )
 def test_times_for_people(seconds, text):
     assert milliseconds(seconds) == text
 
 
-@pytest.mark.parametrize(("count", "text"), [(0, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (2**40, "1.0 TiB"), (2**52, "4096.0 TiB")])
+@pytest.mark.parametrize(
+    ("count", "text"), [(0, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (2**40, "1.0 TiB"), (2**52, "4096.0 TiB")]
+)
 def test_sizes_for_people(count, text):
     assert size(count) == text

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from kinone import random
-from kinone.random import Stream
 from kinone.errors import ArgumentError, DtypeError, KinoneError
 from kinone.kernels.random import reference
+from kinone.random import Stream
 
 KEY = np.array([0xA4093822, 0x299F31D0], np.uint32)
 MILLION = 10**6

@@ -1,6 +1,7 @@
 """Recordings: zkynet's walk-through, gradients and Jacobians by every kind of key, and what must not be left behind."""
 
 from collections import namedtuple
+from typing import Any
 
 import numpy as np
 import pytest
@@ -48,13 +49,13 @@ def test_each_call_is_a_recording_of_its_own():
 
 
 def test_a_module_built_from_a_function():
-    m = Module.build(lambda x, w: (x + w) * x**2, w=1.0)
+    m: Any = Module.build(lambda x, w: (x + w) * x**2, w=1.0)
     r = record(m, 3).back()
     assert (r.value, r.grad("w"), r.grad("x"), r.grad(m.input("x")), r.grad(m.w)) == (36, 9, 33, 33, 9)
 
 
 def test_gradients_collect_in_the_recording_alone():
-    m = SimpleModel()
+    m: Any = SimpleModel()
     m(kn.Tensor(2.0)).backward()
     kept = m.w.grad.item()
     x = kn.Tensor(3.0, requires_grad=True)
@@ -158,7 +159,7 @@ def test_what_becomes_an_input():
 
 
 def test_plain_numbers_take_the_dtype_of_the_parameters():
-    m = Module.build(lambda x, w: x * w, w=np.array([0.1, 0.2]))
+    m: Any = Module.build(lambda x, w: x * w, w=np.array([0.1, 0.2]))
     assert record(m, 3).value.dtype == np.float64
     assert record(lambda x, y: x * y, 3, np.ones(2)).value.dtype == np.float64
     with pytest.raises(DtypeError, match=r"inputs of one dtype, got int64 and float64"):
@@ -263,6 +264,8 @@ def test_what_a_function_reached_for_has_its_name():
 
 def test_frozen_parameters_and_buffers_have_their_names():
     class Scaled(Module):
+        scale: kn.Tensor
+
         def __init__(self):
             self.w = Parameter(2.0, requires_grad=False)
             self.register_buffer("scale", kn.Tensor(3.0))
@@ -306,6 +309,15 @@ def test_names_are_escaped_in_pictures_and_tables():
 
 
 # ---------------------------------------------------------------------------- digests
+def test_digests_of_scalars_differ_too():
+    def of(value):
+        with digesting() as d:
+            kn.tanh(kn.Tensor(value, requires_grad=True)).backward()
+        return [x.hex for x in d.digests()]
+
+    assert of(1.0) == of(1.0) and not set(of(1.0)) & set(of(2.0))
+
+
 def test_the_first_difference_names_the_operator():
     def f(x, w):
         return kn.tanh(x * w) + 1.0
@@ -314,7 +326,7 @@ def test_the_first_difference_names_the_operator():
     a, b = record(f, x, x), record(f, x, x)
     assert first_difference(a, b) is None
     assert [d.op for d in a.digests()] == ["multiply", "tanh", "add"]
-    difference = first_difference(a, record(f, x, np.nextafter(x, 2)))
+    difference: Any = first_difference(a, record(f, x, np.nextafter(x, 2)))
     assert difference is not None and (difference.first.number, difference.first.op) == (0, "multiply")
     longer = record(lambda x, w: f(x, w) * 2.0, x, x)
     difference = first_difference(a, longer)
@@ -329,7 +341,9 @@ def test_digests_see_signs_of_zero_shapes_and_dtypes():
 
     arrays = [np.zeros(4), -np.zeros(4), np.zeros((2, 2)), np.zeros(8, np.float32), np.zeros((0, 3)), np.zeros((3, 0))]
     assert len({of(x) for x in arrays}) == len(arrays)
-    assert of(np.arange(6.0).reshape(2, 3).T) == of(np.arange(6.0).reshape(2, 3).T.copy()), "layout is nobody's business"
+    assert of(np.arange(6.0).reshape(2, 3).T) == of(np.arange(6.0).reshape(2, 3).T.copy()), (
+        "layout is nobody's business"
+    )
 
 
 def test_digests_of_a_whole_step():
@@ -340,7 +354,14 @@ def test_digests_of_a_whole_step():
         return d
 
     a = step(0.1)
-    assert [x.op for x in a.digests()] == ["multiply", "sum", "multiply", "multiply_backward", "sum_backward", "multiply_backward"]
+    assert [x.op for x in a.digests()] == [
+        "multiply",
+        "sum",
+        "multiply",
+        "multiply_backward",
+        "sum_backward",
+        "multiply_backward",
+    ]
     assert first_difference(a, step(0.1)) is None
-    difference = first_difference(a, step(0.2))
+    difference: Any = first_difference(a, step(0.2))
     assert difference is not None and difference.first.number == 2

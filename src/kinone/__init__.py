@@ -20,11 +20,12 @@ from numpy import (
     uint64,
 )
 
-from kinone import errors, random
+from kinone import errors, nn, random
 from kinone._version import __version__
 from kinone.core.check import gradcheck, gradgradcheck
 from kinone.core.modes import enable_grad, no_grad
 from kinone.core.op import op
 from kinone.core.tensor import Tensor
 from kinone.core.transforms import grad, gradients, value_and_grad, vjp
+from kinone.inspection import Recording, detect_anomaly, profile, record
 from kinone.ops import *

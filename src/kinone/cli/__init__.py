@@ -20,13 +20,14 @@ def _run(arguments: list[str]) -> int:
         from cyclopts import CycloptsError
 
         from kinone.cli.app import app
+        from kinone.cli.terminal import console
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in ("cyclopts", "rich"):
             raise
         missing = f"no module named {error.name!r}"
         return _refused(MissingExtraError("kinone", "the extra 'cli'", missing, hint="pip install 'kinone[cli]'."))
     try:
-        command, bound, *_ = app.parse_args(arguments, exit_on_error=False, print_error=False)
+        command, bound, *_ = app.parse_args(arguments, console=console(), exit_on_error=False, print_error=False)
         status: int | None = command(*bound.args, **bound.kwargs)
         sys.stdout.flush()
     except CycloptsError as error:

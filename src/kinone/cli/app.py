@@ -9,8 +9,8 @@ from kinone.cli.ops import ops
 app = App(
     name="kinone",
     version=f"kinone {__version__}",
-    help="Deep learning that a person can read, check and replay.\n\nExample: `kinone ops softmax`",
-    help_format="markdown",
+    help="Deep learning that a person can read, check and replay.\n\nFor example:\n\n    kinone ops softmax",
+    help_format="plaintext",
 )
 app.command(ops)
 app.command(doctor)

@@ -22,13 +22,13 @@ from kinone.kernels.random.reference import philox4x32
 
 _PHILOX = ("6627e8d5", "e169c58d", "bc57ac4c", "9b00dbd8")  # of the counter 0 and the key 0, from its authors
 
-Flag = Annotated[bool, Parameter(negative="")]
+Flag = Annotated[bool, Parameter(negative="", show_default=False)]
 
 
 def doctor(*, json: Flag = False) -> int:
     """Say what is installed, which kernels run and why, and test that they work; exit 1 if something is broken.
 
-    Examples:
+    For example:
 
         kinone doctor
         kinone doctor --json > environment.json

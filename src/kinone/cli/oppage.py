@@ -1,7 +1,6 @@
 """The page of one operator in the terminal."""
 
 import math
-from typing import Any
 
 from rich.columns import Columns
 from rich.console import Console
@@ -23,7 +22,7 @@ from kinone.kernels.dispatch import Choice
 _WIDEST = 110
 
 
-def show_page(out: Console, op: Op[Any], served: dict[str, Choice], *, is_checked: bool) -> bool:
+def show_page(out: Console, op: Op[...], served: dict[str, Choice], *, is_checked: bool) -> bool:
     """Print the page; false if a gradient is wrong or a wrong call was accepted."""
     entry = oppage.entry(op)
     out.print(Text.assemble("\n", (op.name, NAME), entry.signature, (f"   {entry.family}", DIM)))
@@ -60,7 +59,7 @@ def _heading(out: Console, title: str, place: str = "") -> None:
     out.print(Rule(text, align="left", style=DIM), width=min(out.width, _WIDEST))
 
 
-def _show_picture(out: Console, op: Op[Any]) -> None:
+def _show_picture(out: Console, op: Op[...]) -> None:
     try:
         drawn = curve(op)
     except KinoneError as error:
@@ -73,7 +72,7 @@ def _show_picture(out: Console, op: Op[Any]) -> None:
         out.print(Text.assemble("  ", *((text, CURVES[role]) for text, role in row)), no_wrap=True, crop=True)
 
 
-def _show_samples(out: Console, op: Op[Any], *, is_checked: bool) -> bool:
+def _show_samples(out: Console, op: Op[...], *, is_checked: bool) -> bool:
     if not is_checked:
         out.print(Columns([Text(f"  {oppage.plain(repr(s))}") for s in op.samples], padding=(0, 2)))
         return True
@@ -110,7 +109,7 @@ def _cells(found: SampleCheck) -> list[Text]:
     return [*cells, Text(f"{found.seconds * 1000:.0f} ms", DIM), verdict]
 
 
-def _show_errors(out: Console, op: Op[Any], *, is_checked: bool) -> bool:
+def _show_errors(out: Console, op: Op[...], *, is_checked: bool) -> bool:
     is_right = True
     for i, bad in enumerate(op.errors):
         out.print(Text(f"  {op.name}({oppage.plain(repr(bad))})"))

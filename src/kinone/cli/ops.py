@@ -1,6 +1,7 @@
 """`kinone ops`: the operators, and a page for each."""
 
 import json as json_format
+import textwrap
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -24,7 +25,7 @@ from kinone.inspection.oppage import Entry
 from kinone.inspection.plot import svg as svg_of
 from kinone.kernels.dispatch import Choice
 
-Flag = Annotated[bool, Parameter(negative="")]
+Flag = Annotated[bool, Parameter(negative="", show_default=False)]
 
 
 def ops(
@@ -33,7 +34,7 @@ def ops(
 ) -> int:  # fmt: skip
     """List the operators; or show one: formula, source, picture, and its gradients, checked now.
 
-    Examples:
+    For example:
 
         kinone ops --family activation
         kinone ops --grep pool
@@ -85,7 +86,7 @@ def _plain(e: Entry, served: dict[str, Choice]) -> dict[str, Any]:
     return {**asdict(e), "kernels": {name: served[name].implementation for name in e.kernels}}
 
 
-def _write(file: Path, op: Op[Any]) -> None:
+def _write(file: Path, op: Op[...]) -> None:
     picture = svg_of(curve(op))
     try:
         file.write_text(picture, encoding="utf-8")
@@ -97,9 +98,9 @@ def _write(file: Path, op: Op[Any]) -> None:
 
 # ------------------------------------------------------------------------------ the list
 def _show_list(out: Console, found: Sequence[Entry], choice: Choice) -> None:
-    # Operator and signature take what is left beside gaps (8), orders (4), ONNX, kernels and the count (2).
-    first, onnx, kernel = min(out.width - 14 - 18 - 24, 70), 18, min(max(out.width - 14 - 18 - 70, 24), 32)
-    widths = (max(first, 24), 4, onnx, kernel, 2)
+    # Gaps take 8 characters, orders 4, ONNX 18, the count 2; operator and signature what kernels leave.
+    kernel = min(max((out.width - 32) * 35 // 100, 18), 32)
+    widths = (min(max(out.width - 32 - kernel, 24), 70), 4, 18, kernel, 2)
     heads = ("operator, formula, gradient", "∂", "ONNX", f"kernels ({choice.implementation})", "n")
     out.print(_row(widths, [Text(head, DIM) for head in heads]))
     for family, about in oppage.families().items():
@@ -107,7 +108,7 @@ def _show_list(out: Console, found: Sequence[Entry], choice: Choice) -> None:
         if members:
             out.print(Text.assemble("\n", (family, TITLE), (f"  {about}", DIM)))
         for e in members:
-            out.print(_row(widths, _cells(e, kernel - 3)))
+            out.print(_row(widths, _cells(e, widths[0], kernel - 3)))
             out.print(Padding(_formulas(e, out.width - 4), (0, 0, 0, 2)))
     checked = sum(bool(e.orders) for e in found)
     out.print(Text.assemble(
@@ -126,11 +127,12 @@ def _row(widths: Sequence[int], cells: Sequence[Text]) -> Table:
     return row
 
 
-def _cells(e: Entry, kernel: int) -> list[Text]:
+def _cells(e: Entry, first: int, kernel: int) -> list[Text]:
     more = f" +{len(e.kernels) - 1}" if len(e.kernels) > 1 else ""
     onnx = "–" if e.onnx.startswith("none") else e.onnx.partition("(")[0].replace("by definition", "definition")
+    call = textwrap.wrap(e.name + e.signature, first, subsequent_indent="    ", break_on_hyphens=False)
     return [
-        Text.assemble((e.name, NAME), e.signature),
+        Text.assemble((e.name, NAME), "\n".join(call)[len(e.name) :]),
         Text(" ".join("∂²" if order == 2 else "∂" for order in e.orders) or "–"),
         Text(onnx, DIM if onnx == "–" else ""),
         Text(_folded(e.kernels[0], kernel) + more if e.kernels else "–", DIM),

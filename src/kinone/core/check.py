@@ -22,7 +22,7 @@ class Check(NamedTuple):
     tolerance: float
 
     def __bool__(self) -> bool:
-        return all(error <= self.tolerance for error in self.errors)  # false for a NaN as well
+        return bool(self.errors) and all(error <= self.tolerance for error in self.errors)  # a NaN is no pass either
 
 
 def gradgradcheck(f: Callable[..., Any], *inputs: Any, h: float = 1e-5, **options: Any) -> Check:

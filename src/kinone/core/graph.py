@@ -141,8 +141,7 @@ def unbroadcast(g: Any, shape: tuple[int, ...]) -> Any:
     if g.shape == shape:
         return g
     lead = g.ndim - len(shape)
-    stretched = (i + lead for i, n in enumerate(shape) if n == 1 and g.shape[i + lead] != 1)
-    axes = (*range(lead), *stretched)
+    axes = (*range(lead), *(i + lead for i, n in enumerate(shape) if n == 1 and g.shape[i + lead] != 1))
     # A Tensor brings its own recorded sum; an array goes to the kernel, whose bits the profile fixes.
     g = kernels.sum(g, axes, True) if is_a(np.ndarray, g) else g.sum(axis=axes, keepdims=True)
     return g.reshape(shape)

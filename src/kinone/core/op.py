@@ -67,10 +67,9 @@ class Op(Generic[P]):
         """Set the rule: a pure function whose parameter names say what it needs, and so what is kept.
 
         It may name `g` (the cotangent of the output), `y` (the output), an input, `<input>_shape`, `<input>_dtype` and
-        any attribute, and returns a gradient for each input: an array, None, or a function that makes the array once
-        somebody needs it. Broadcasting and accumulation are the engine's business. The rule of a fused operator (one
-        with a `definition`) works on arrays, and its definition is differentiated for higher orders, unless it
-        `serves_tensors` too, as every other rule does.
+        any attribute, and returns a gradient for each input: an array, None, or a function that makes it when needed.
+        The engine un-broadcasts and accumulates. The rule of a fused operator (one with a `definition`) works on arrays
+        only, and higher orders differentiate the definition, unless it `serves_tensors` as every other rule does.
         """
         if rule is None:
             return partial(self.backward, serves_tensors=serves_tensors)
@@ -97,6 +96,7 @@ class Op(Generic[P]):
                     arrays.append(a)
                     parents.append(None)
             if not has_tensor:
+                given = [np.asarray(a) if is_a(list, a) else a for a in given] if list in map(type, given) else given
                 return self.forward(*given, **named)  # pyright: ignore[reportCallIssue]
             if len(arrays) > 1 or arrays[0].dtype.kind not in self.kinds[0]:
                 checked(self, arrays)
@@ -123,7 +123,7 @@ class Op(Generic[P]):
             arrays = [] if self.is_variadic else [a if k else None for a, k in zip(arrays, self._keeps, strict=True)]
         node = Node(self, tuple(parents), arrays, y if self._keeps_y else None, attrs, shapes)
         if not is_a(tuple, y):
-            return wrap(y, node)
+            return wrap(y, node if y.dtype.kind == "f" else None)
         node.attrs = {**attrs, "outputs": [(part.shape, part.dtype) for part in y]}
         return tuple(wrap(part, Part(node, i) if part.dtype.kind == "f" else None) for i, part in enumerate(y))
 

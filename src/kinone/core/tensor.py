@@ -138,7 +138,8 @@ def array_index(index: Any) -> Any:
     """An index with the arrays of the Tensors and lists in it."""
     if is_a(tuple, index):
         return tuple(array_index(part) for part in index)
-    return index.data if isinstance(index, Tensor) else np.asarray(index) if is_a(list, index) else index
+    index = np.asarray(index or np.zeros(0, int)) if is_a(list, index) else index
+    return index.data if isinstance(index, Tensor) else index
 
 
 def start(y: Tensor, where: str, g: Any, create_graph: bool) -> tuple[Node, Any]:

@@ -33,7 +33,7 @@ def detect_anomaly(save_to: Any = None) -> Iterator[None]:
     >>> with kn.detect_anomaly():
     ...     kn.Tensor([1.0, 3e38]) * 2.0
     Traceback (most recent call last):
-    kinone.errors.NumericsError: [multiply] expected finite values from finite inputs, got inf at [1] (1 of 2 elements). ...
+    kinone.errors.NumericsError: [multiply] expected finite values from finite inputs, got inf at [1] (1 of 2 ...
     """
     with observing(_Detector(save_to)), np.errstate(all="ignore"):
         yield

@@ -51,7 +51,7 @@ def plain(call: str) -> str:
     return re.sub(r"<class '(?:\w+\.)*(\w+)'>", r"\1", call)
 
 
-def curve(op: Op[Any]) -> Curve:
+def curve(op: Op[...]) -> Curve:
     """f and f′ of an elementwise operator of one input; of others t ↦ Σ c·op(x₀ + t·d) through their first sample.
 
     >>> from kinone.ops import tanh
@@ -69,7 +69,7 @@ def curve(op: Op[Any]) -> Curve:
 
 
 # ------------------------------------------------------------------------------ what to evaluate
-def _elementwise(op: Op[Any]) -> tuple[Evaluate, str] | None:
+def _elementwise(op: Op[...]) -> tuple[Evaluate, str] | None:
     """Each element by itself, with the attributes of the first sample where that is what the operator does."""
     if len(op.inputs) != 1 or op.is_variadic or "f" not in op.kinds[0] or not op.samples:
         return None
@@ -95,7 +95,7 @@ def _elementwise(op: Op[Any]) -> tuple[Evaluate, str] | None:
     return evaluate, _call(op, [op.inputs[0]], sample)
 
 
-def _line(op: Op[Any]) -> tuple[Evaluate, str]:
+def _line(op: Op[...]) -> tuple[Evaluate, str]:
     """Through the first floating input of the first sample that has one, in a direction d whose largest step is 1."""
     for index, sample in sorted(enumerate(op.samples), key=lambda pair: not pair[1].smooth):
         inputs = sample.make(op.name, index)
@@ -136,7 +136,7 @@ def _line(op: Op[Any]) -> tuple[Evaluate, str]:
     return evaluate, _call(op, names, sample)
 
 
-def _call(op: Op[Any], names: list[str], sample: Sample) -> str:
+def _call(op: Op[...], names: list[str], sample: Sample) -> str:
     return plain(f"{op.name}({', '.join([*names, *(f'{name}={value!r}' for name, value in sample.attrs.items())])})")
 
 

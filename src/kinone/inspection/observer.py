@@ -20,10 +20,10 @@ class Observer:
     and the call ends there.
     """
 
-    def before_forward(self, op: Op[Any], arrays: Sequence[Any], attrs: Mapping[str, Any]) -> None:
+    def before_forward(self, op: Op[...], arrays: Sequence[Any], attrs: Mapping[str, Any]) -> None:
         """`op` is about to run on `arrays`."""
 
-    def after_forward(self, op: Op[Any], args: Sequence[Any], attrs: Mapping[str, Any], result: Any) -> None:
+    def after_forward(self, op: Op[...], args: Sequence[Any], attrs: Mapping[str, Any], result: Any) -> None:
         """`op` was called with `args` (Tensors, arrays, numbers) and gave `result`, a Tensor or a tuple of them."""
 
     def before_backward(self, node: Node, g: Any) -> None:
@@ -54,8 +54,9 @@ def observing(watcher: Watcher) -> Iterator[Watcher]:
 
 
 def arrays_in(value: Any) -> list[NDArray[Any]]:
-    """The arrays in a result, a cotangent or a list of gradients; numbers and None are not among them."""
+    """The arrays in a result, a cotangent or a list of gradients; Python numbers and None are not among them."""
     if isinstance(value, tuple | list):
         return [array for part in value for array in arrays_in(part)]
     value = value.data if isinstance(value, Tensor) else value
-    return [value] if isinstance(value, np.ndarray) else []
+    # What NumPy computes of 0-d arrays are its scalars.
+    return [np.asarray(value)] if isinstance(value, np.ndarray | np.generic) else []

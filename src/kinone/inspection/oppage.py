@@ -65,7 +65,7 @@ def families() -> dict[str, str]:
     return {_last(f.__name__): (f.__doc__ or "").split("\n")[0] for f in FAMILIES if f.__name__ in used}
 
 
-def find(name: str) -> Op[Any]:
+def find(name: str) -> Op[...]:
     """The operator of that name, or an error that names the nearest."""
     if name not in ALL_OPS:
         raise ArgumentError("ops", "the name of an operator", repr(name), hint=_nearest(name, [*ALL_OPS]))
@@ -90,7 +90,7 @@ def _last(module: str) -> str:
 
 
 # ------------------------------------------------------------------------------ a line of the list
-def entry(op: Op[Any]) -> Entry:
+def entry(op: Op[...]) -> Entry:
     """The line of an operator.
 
     >>> entry(ALL_OPS["softmax"]).signature
@@ -104,7 +104,7 @@ def entry(op: Op[Any]) -> Entry:
     )  # fmt: skip
 
 
-def formulas(op: Op[Any]) -> tuple[str, str]:
+def formulas(op: Op[...]) -> tuple[str, str]:
     """What an operator computes, and its gradients, from the docstring."""
     paragraphs = inspect.cleandoc(op.__doc__ or "").split("\n\n")
     formula, _, gradient = paragraphs[0].partition("∂L/∂")
@@ -113,14 +113,14 @@ def formulas(op: Op[Any]) -> tuple[str, str]:
     return " ".join(formula.split()), " ".join(f"∂L/∂{gradient}".split()) if gradient else ""
 
 
-def signature(op: Op[Any]) -> str:
+def signature(op: Op[...]) -> str:
     """The parameters as one writes them, without annotations."""
     whole = inspect.signature(op.forward)
     bare = [p.replace(annotation=p.empty) for p in whole.parameters.values()]
     return plain(str(whole.replace(parameters=bare, return_annotation=whole.empty)))
 
 
-def onnx(op: Op[Any]) -> str:
+def onnx(op: Op[...]) -> str:
     """The operator of ONNX and how ours maps to it, or why it does not."""
     if not isinstance(op.onnx, Onnx):
         return repr(op.onnx)
@@ -131,7 +131,7 @@ def onnx(op: Op[Any]) -> str:
     return f"{op.onnx.op_type}({', '.join([*inputs, *attributes])})"
 
 
-def kernels(op: Op[Any]) -> tuple[str, ...]:
+def kernels(op: Op[...]) -> tuple[str, ...]:
     """The kernels that the forward and the rule call themselves; none if all they need is exact in NumPy."""
     names: dict[str, None] = {}
     seen: set[Any] = set()
@@ -165,7 +165,7 @@ def _codes(code: CodeType) -> Iterator[CodeType]:
 
 
 # ------------------------------------------------------------------------------ the page
-def facts(op: Op[Any]) -> dict[str, str]:
+def facts(op: Op[...]) -> dict[str, str]:
     """What an operator declares, in words."""
     names = list(inspect.signature(op.rule).parameters) if op.rule else []
     kept = [n for n in op.inputs if op.is_fused or op.rule is None or n in names] + ["y"] * ("y" in names)
@@ -190,12 +190,12 @@ def facts(op: Op[Any]) -> dict[str, str]:
     return {name: text for name, text in listed.items() if text}
 
 
-def description(op: Op[Any]) -> str:
+def description(op: Op[...]) -> str:
     """The docstring below its formula."""
     return inspect.cleandoc(op.__doc__ or "").partition("\n\n")[2]
 
 
-def sources(op: Op[Any]) -> list[Source]:
+def sources(op: Op[...]) -> list[Source]:
     """Definition, forward and rule, without what the rest of the page shows: docstring and declaration."""
     functions = {"definition": op.definition, "forward": op.forward, "rule": op.rule}
     return [_source(role, f) for role, f in functions.items() if f is not None]
@@ -217,12 +217,12 @@ def _source(role: str, function: Callable[..., Any]) -> Source:
     return Source(role, place, textwrap.dedent(text).rstrip())
 
 
-def _is_checked(op: Op[Any], index: int) -> bool:
+def _is_checked(op: Op[...], index: int) -> bool:
     sample = op.samples[index]
     return sample.smooth and any(isinstance(x, np.ndarray) and x.dtype.kind == "f" for x in sample.make(op.name, index))
 
 
-def check(op: Op[Any], index: int) -> SampleCheck:
+def check(op: Op[...], index: int) -> SampleCheck:
     """Hold the gradients of sample number `index` against finite differences, now."""
     sample: Sample = op.samples[index]
     reason = op.no_gradient or sample.reason
@@ -242,7 +242,7 @@ def check(op: Op[Any], index: int) -> SampleCheck:
     return SampleCheck(tuple(errors), is_passed, time.perf_counter() - start, "")
 
 
-def refusal(op: Op[Any], index: int) -> str:
+def refusal(op: Op[...], index: int) -> str:
     """What the operator says to its error sample number `index`; empty if it accepts it."""
     bad: Bad = op.errors[index]
     inputs = [wrap(x) if isinstance(x, np.ndarray) else x for x in bad.make(op.name, 1000 + index)]

@@ -132,7 +132,8 @@ class Trace(Observer):
     def after_forward(self, op: Any, args: Any, attrs: Mapping[str, Any], result: Any) -> None:
         """Note a call."""
         if op is retraced:  # the engine's own, behind which x is still x
-            return self._note(result, self.origin(args[0]))
+            self._note(result, self.origin(args[0]))
+            return
         given = [
             (f"{op.inputs[0]}[{i}]" if op.is_variadic else op.inputs[i], x) for i, x in enumerate(args) if x is not None
         ]

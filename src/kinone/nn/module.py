@@ -6,34 +6,9 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, Self
 
-import numpy as np
-
-from kinone.core.tensor import Tensor, as_array
-from kinone.errors import ArgumentError, DtypeError
-
-
-class Parameter(Tensor):
-    """A floating tensor that a module owns and an optimizer changes; it requires gradients unless told otherwise.
-
-    Plain numbers count as floats here.
-
-    >>> Parameter([1, 2])
-    Tensor([1., 2.], dtype=float32, requires_grad=True)
-    """
-
-    __slots__ = ()
-
-    def __init__(self, data: Any, requires_grad: bool = True, dtype: Any = None) -> None:
-        array = as_array(data, dtype)
-        if array.dtype.kind in "iu" and isinstance(data, int | list | tuple):
-            array = array.astype(np.float32)
-        if array.dtype.kind != "f":
-            raise DtypeError("Parameter", "a floating dtype", str(array.dtype), hint="x.astype(np.float32).")
-        super().__init__(array, requires_grad)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        # A copy is another leaf: two tensors that share a node would share their gradient.
-        return type(self), (self.data, self.requires_grad)
+from kinone.core.tensor import Tensor
+from kinone.errors import ArgumentError
+from kinone.nn.parameter import Parameter
 
 
 @dataclass(frozen=True)
@@ -87,38 +62,37 @@ class Module:
 
     # ------------------------------------------------------------------------------ what belongs to it
     def __setattr__(self, name: str, value: Any) -> None:
-        old = vars(self).get(name)
-        if isinstance(old, Parameter) and not isinstance(value, Parameter | None):
-            hint = f"{name}.copy_from(…) under no_grad() changes its values; del first to have something else there."
-            raise ArgumentError(
-                "Module", f"a Parameter for {name}, which is one", f"a {type(value).__name__}", hint=hint
-            )
-        if name in vars(self).get("_buffers", ()) and not isinstance(value, Tensor | None):
-            raise ArgumentError("Module", f"a Tensor for the buffer {name}", f"a {type(value).__name__}")
+        own, kind = vars(self), f"a {type(value).__name__}"
         parts = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
+        if isinstance(own.get(name), Parameter) and not isinstance(value, Parameter | None):
+            hint = f"{name}.copy_from(…) under no_grad() changes its values; del first to have something else there."
+            raise ArgumentError("Module", f"a Parameter for {name}, which is one", kind, hint=hint)
+        if name in own.get("_buffers", ()) and not isinstance(value, Tensor | None):
+            raise ArgumentError("Module", f"a Tensor for the buffer {name}", kind)
         if not name.startswith("_") and any(isinstance(part, Module | Parameter) for part in parts):
             hint = "give each an attribute of its own: setattr(self, str(i), layer), or use a container of modules."
-            got = f"a {type(value).__name__} of them, whose parameters nobody would find"
+            got = f"{kind} of them, whose parameters nobody would find"
             raise ArgumentError("Module", f"a module or a parameter for {name}", got, hint=hint)
         if isinstance(value, Module | Parameter) and (hasattr(Module, name) or "." in name):
             raise ArgumentError("Module", "a name without dots that Module does not use itself", repr(name))
+        if isinstance(value, Module) and any(module is self for module in value.modules()):
+            raise ArgumentError("Module", f"a module below this one for {name}", f"{kind} that contains it")
         super().__setattr__(name, value)
 
     def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
         """Set a tensor that is state but not a parameter; `persistent` ones go into checkpoints."""
-        if not name.isidentifier() or hasattr(self, name) or isinstance(tensor, Parameter):
-            got = "a Parameter" if isinstance(tensor, Parameter) else repr(name)
-            raise ArgumentError("register_buffer", "a new name and a Tensor that is no Parameter", got)
+        if not name.isidentifier() or hasattr(self, name) or type(tensor) not in (Tensor, type(None)):
+            raise ArgumentError("register_buffer", "a new name and a Tensor", f"{name!r} and a {type(tensor).__name__}")
         vars(self).setdefault("_buffers", {})[name] = persistent
         setattr(self, name, tensor)
 
     def named_children(self) -> Iterator[tuple[str, "Module"]]:
         """The modules that are attributes of this one, each once."""
-        seen: set[int] = set()
+        names: dict[Module, str] = {}
         for name, value in vars(self).items():
-            if isinstance(value, Module) and id(value) not in seen:
-                seen.add(id(value))
-                yield name, value
+            if isinstance(value, Module):
+                names.setdefault(value, name)
+        return ((name, module) for module, name in names.items())
 
     def children(self) -> Iterator["Module"]:
         """The same without names."""
@@ -143,7 +117,7 @@ class Module:
 
     def named_parameters(self, prefix: str = "", remove_duplicate: bool = True) -> Iterator[tuple[str, Parameter]]:
         """All parameters with their paths; a shared one once, under its first name."""
-        return self._named(lambda module, name, value: isinstance(value, Parameter), prefix, remove_duplicate)
+        return self._named(lambda _, __, value: isinstance(value, Parameter), prefix, remove_duplicate)
 
     def parameters(self) -> Iterator[Parameter]:
         """The same without names: what an optimizer takes."""
@@ -151,9 +125,7 @@ class Module:
 
     def named_buffers(self, prefix: str = "", remove_duplicate: bool = True) -> Iterator[tuple[str, Tensor]]:
         """All buffers with their paths."""
-        return self._named(
-            lambda module, name, value: name in vars(module).get("_buffers", ()), prefix, remove_duplicate
-        )
+        return self._named(lambda module, name, _: name in vars(module).get("_buffers", ()), prefix, remove_duplicate)
 
     def buffers(self) -> Iterator[Tensor]:
         """The same without names."""

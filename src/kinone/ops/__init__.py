@@ -11,7 +11,7 @@ from kinone.ops import (
     arithmetic,
     arrange,
     assignment,
-    attention,
+    attend,
     columns,
     compare,
     contraction,
@@ -19,7 +19,7 @@ from kinone.ops import (
     create,
     ctc,
     cumulative,
-    dropout,
+    drop,
     exponential,
     function,
     index,
@@ -27,7 +27,7 @@ from kinone.ops import (
     jacobians,
     linalg,
     loss,
-    normalize,
+    norms,
     order,
     pool,
     rectifier,
@@ -41,7 +41,7 @@ from kinone.ops import (
 FAMILIES: tuple[ModuleType, ...] = (
     arithmetic, rounding, exponential, trigonometric, compare, activation, rectifier, reduce, cumulative, shape,
     arrange, index, order, linalg, contraction, convolution, columns, pool, resize, adaptive,
-    normalize, attention, ctc, loss, dropout, create, jacobians, function,
+    norms, attend, ctc, loss, drop, create, jacobians, function,
 )  # fmt: skip
 
 
@@ -68,14 +68,14 @@ def _collected() -> dict[str, Any]:
 
 
 EXPORTS = MappingProxyType(_collected())
-ALL_OPS: MappingProxyType[str, Op[Any]] = MappingProxyType(
+ALL_OPS: MappingProxyType[str, Op[...]] = MappingProxyType(
     {op.name: op for op in EXPORTS.values() if isinstance(op, Op)}
 )
 __all__ = list(EXPORTS)  # pyright: ignore[reportUnsupportedDunderAll]
 globals().update(EXPORTS)
 
 
-def _method(op: Op[Any], *, is_reflected: bool) -> Any:
+def _method(op: Op[...], *, is_reflected: bool) -> Any:
     def method(self: Any, *args: Any, **attrs: Any) -> Any:
         return op(*args, self, **attrs) if is_reflected else op(self, *args, **attrs)
 

@@ -5,6 +5,7 @@ from types import ModuleType
 from typing import Any
 
 from kinone.core.op import Op
+from kinone.core.tensor import Tensor
 from kinone.ops.activation import gelu as gelu
 from kinone.ops.activation import glu as glu
 from kinone.ops.activation import log_sigmoid as log_sigmoid
@@ -48,8 +49,8 @@ from kinone.ops.arrange import pad as pad
 from kinone.ops.arrange import repeat as repeat
 from kinone.ops.arrange import roll as roll
 from kinone.ops.arrange import tile as tile
-from kinone.ops.attention import attention as attention
-from kinone.ops.attention import scaled_dot_product_attention as scaled_dot_product_attention
+from kinone.ops.attend import attention as attention
+from kinone.ops.attend import scaled_dot_product_attention as scaled_dot_product_attention
 from kinone.ops.columns import fold as fold
 from kinone.ops.columns import unfold as unfold
 from kinone.ops.compare import allclose as allclose
@@ -76,7 +77,6 @@ from kinone.ops.compare import logical_xor as logical_xor
 from kinone.ops.compare import not_equal as not_equal
 from kinone.ops.compare import signbit as signbit
 from kinone.ops.contraction import dot as dot
-from kinone.ops.contraction import einsum as einsum
 from kinone.ops.contraction import tensordot as tensordot
 from kinone.ops.contraction import trace as trace
 from kinone.ops.convolution import conv1d as conv1d
@@ -104,16 +104,16 @@ from kinone.ops.create import randn as randn
 from kinone.ops.create import randn_like as randn_like
 from kinone.ops.create import zeros as zeros
 from kinone.ops.create import zeros_like as zeros_like
+from kinone.ops.ctc import ctc_nll as ctc_nll
 from kinone.ops.cumulative import cumulative_prod as cumprod
 from kinone.ops.cumulative import cumulative_sum as cumsum
 from kinone.ops.cumulative import cumulative_prod as cumulative_prod
 from kinone.ops.cumulative import cumulative_sum as cumulative_sum
-from kinone.ops.dropout import alpha_dropout as alpha_dropout
-from kinone.ops.dropout import channel_dropout as channel_dropout
-from kinone.ops.dropout import check_noise as check_noise
-from kinone.ops.dropout import dropout as dropout
-from kinone.ops.dropout import keyed_dropout as keyed_dropout
-from kinone.ops.dropout import next_key as next_key
+from kinone.ops.drop import alpha_dropout as alpha_dropout
+from kinone.ops.drop import channel_dropout as channel_dropout
+from kinone.ops.drop import dropout as dropout
+from kinone.ops.drop import keyed_dropout as keyed_dropout
+from kinone.ops.drop import next_key as next_key
 from kinone.ops.exponential import erf as erf
 from kinone.ops.exponential import erfc as erfc
 from kinone.ops.exponential import erfinv as erfinv
@@ -160,6 +160,7 @@ from kinone.ops.linalg import vecdot as vecdot
 from kinone.ops.loss import binary_cross_entropy as binary_cross_entropy
 from kinone.ops.loss import binary_cross_entropy_with_logits as binary_cross_entropy_with_logits
 from kinone.ops.loss import cross_entropy as cross_entropy
+from kinone.ops.loss import ctc_loss as ctc_loss
 from kinone.ops.loss import hinge_loss as hinge_loss
 from kinone.ops.loss import huber_loss as huber_loss
 from kinone.ops.loss import kl_div as kl_div
@@ -170,15 +171,15 @@ from kinone.ops.loss import sigmoid_focal_loss as sigmoid_focal_loss
 from kinone.ops.loss import smooth_l1_loss as smooth_l1_loss
 from kinone.ops.loss import softmax_nll as softmax_nll
 from kinone.ops.loss import sse_loss as sse_loss
-from kinone.ops.normalize import batch_norm as batch_norm
-from kinone.ops.normalize import batch_norm_inference as batch_norm_inference
-from kinone.ops.normalize import group_norm as group_norm
-from kinone.ops.normalize import instance_norm as instance_norm
-from kinone.ops.normalize import layer_norm as layer_norm
-from kinone.ops.normalize import log_softmax as log_softmax
-from kinone.ops.normalize import normalize as normalize
-from kinone.ops.normalize import rms_norm as rms_norm
-from kinone.ops.normalize import softmax as softmax
+from kinone.ops.norms import batch_norm as batch_norm
+from kinone.ops.norms import batch_norm_inference as batch_norm_inference
+from kinone.ops.norms import group_norm as group_norm
+from kinone.ops.norms import instance_norm as instance_norm
+from kinone.ops.norms import layer_norm as layer_norm
+from kinone.ops.norms import log_softmax as log_softmax
+from kinone.ops.norms import normalize as normalize
+from kinone.ops.norms import rms_norm as rms_norm
+from kinone.ops.norms import softmax as softmax
 from kinone.ops.order import argsort as argsort
 from kinone.ops.order import median as median
 from kinone.ops.order import searchsorted as searchsorted
@@ -270,8 +271,9 @@ from kinone.ops.trigonometric import sinh as sinh
 from kinone.ops.trigonometric import tan as tan
 from kinone.ops.trigonometric import tanh as tanh
 
-ALL_OPS: Mapping[str, Op[Any]]
+ALL_OPS: Mapping[str, Op[...]]
 EXPORTS: Mapping[str, Any]
 METHODS: Mapping[str, Any]
 FAMILIES: tuple[ModuleType, ...]
-__all__ = ["add", "subtract", "multiply", "divide", "negative", "positive", "abs", "sign", "copysign", "square", "sqrt", "rsqrt", "reciprocal", "maximum", "minimum", "clip", "where", "nan_to_num", "lerp", "floor", "ceil", "round", "trunc", "floor_divide", "remainder", "fmod", "pow", "exp", "exp2", "expm1", "log", "log1p", "log2", "log10", "logaddexp", "erf", "erfc", "erfinv", "logit", "sin", "cos", "tan", "asin", "acos", "atan", "hypot", "atan2", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh", "equal", "not_equal", "less", "less_equal", "greater", "greater_equal", "isnan", "isinf", "isfinite", "signbit", "logical_and", "logical_or", "logical_xor", "logical_not", "bitwise_and", "bitwise_or", "bitwise_xor", "bitwise_invert", "bitwise_left_shift", "bitwise_right_shift", "isclose", "allclose", "array_equal", "sigmoid", "softplus", "log_sigmoid", "softsign", "tanhshrink", "silu", "swish", "mish", "gelu", "glu", "relu", "leaky_relu", "prelu", "elu", "selu", "celu", "hard_tanh", "relu6", "hard_sigmoid", "hard_swish", "threshold", "softshrink", "hardshrink", "sum", "mean", "var", "std", "logsumexp", "vector_norm", "norm", "prod", "max", "min", "argmax", "argmin", "any", "all", "count_nonzero", "cumulative_sum", "cumsum", "cumulative_prod", "cumprod", "identity", "stop_gradient", "astype", "reshape", "flatten", "squeeze", "expand_dims", "expand", "broadcast_to", "transpose", "permute", "permute_dims", "moveaxis", "swapaxes", "matrix_transpose", "concat", "split", "stack", "unstack", "flip", "roll", "pad", "tile", "repeat", "meshgrid", "getitem", "scatter_index", "take", "take_along_axis", "gather", "scatter_add", "index_add", "one_hot", "embedding", "masked_fill", "nonzero", "tril", "triu", "diagonal", "diag", "sort", "argsort", "topk", "searchsorted", "unique_values", "median", "matmul", "linear", "outer", "vecdot", "inv", "solve", "det", "slogdet", "cholesky", "einsum", "dot", "tensordot", "trace", "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "convolution_weight_gradient", "unfold", "fold", "max_pool", "max_unpool", "avg_pool", "avg_unpool", "max_pool1d", "max_pool2d", "max_pool3d", "avg_pool1d", "avg_pool2d", "avg_pool3d", "interpolate", "interpolate_transpose", "upsample_nearest", "upsample_bilinear", "pixel_shuffle", "pixel_unshuffle", "global_avg_pool", "global_max_pool", "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d", "adaptive_max_pool1d", "adaptive_max_pool2d", "adaptive_max_pool3d", "softmax", "log_softmax", "batch_norm", "batch_norm_inference", "layer_norm", "rms_norm", "group_norm", "instance_norm", "normalize", "attention", "scaled_dot_product_attention", "softmax_nll", "cross_entropy", "nll_loss", "binary_cross_entropy", "binary_cross_entropy_with_logits", "sigmoid_focal_loss", "hinge_loss", "mse_loss", "sse_loss", "l1_loss", "huber_loss", "smooth_l1_loss", "kl_div", "next_key", "check_noise", "keyed_dropout", "dropout", "channel_dropout", "alpha_dropout", "full", "zeros", "ones", "empty", "full_like", "zeros_like", "ones_like", "empty_like", "eye", "arange", "linspace", "rand", "randn", "randint", "rand_like", "randn_like", "asarray", "from_dlpack", "jvp", "jacobian", "hessian", "hvp", "Function", "checkpoint"]
+def einsum(subscripts: Any, *xs: Any) -> Tensor: ...
+__all__ = ["add", "subtract", "multiply", "divide", "negative", "positive", "abs", "sign", "copysign", "square", "sqrt", "rsqrt", "reciprocal", "maximum", "minimum", "clip", "where", "nan_to_num", "lerp", "floor", "ceil", "round", "trunc", "floor_divide", "remainder", "fmod", "pow", "exp", "exp2", "expm1", "log", "log1p", "log2", "log10", "logaddexp", "erf", "erfc", "erfinv", "logit", "sin", "cos", "tan", "asin", "acos", "atan", "hypot", "atan2", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh", "equal", "not_equal", "less", "less_equal", "greater", "greater_equal", "isnan", "isinf", "isfinite", "signbit", "logical_and", "logical_or", "logical_xor", "logical_not", "bitwise_and", "bitwise_or", "bitwise_xor", "bitwise_invert", "bitwise_left_shift", "bitwise_right_shift", "isclose", "allclose", "array_equal", "sigmoid", "softplus", "log_sigmoid", "softsign", "tanhshrink", "silu", "swish", "mish", "gelu", "glu", "relu", "leaky_relu", "prelu", "elu", "selu", "celu", "hard_tanh", "relu6", "hard_sigmoid", "hard_swish", "threshold", "softshrink", "hardshrink", "sum", "mean", "var", "std", "logsumexp", "vector_norm", "norm", "prod", "max", "min", "argmax", "argmin", "any", "all", "count_nonzero", "cumulative_sum", "cumsum", "cumulative_prod", "cumprod", "identity", "stop_gradient", "astype", "reshape", "flatten", "squeeze", "expand_dims", "expand", "broadcast_to", "transpose", "permute", "permute_dims", "moveaxis", "swapaxes", "matrix_transpose", "concat", "split", "stack", "unstack", "flip", "roll", "pad", "tile", "repeat", "meshgrid", "getitem", "scatter_index", "take", "take_along_axis", "gather", "scatter_add", "index_add", "one_hot", "embedding", "masked_fill", "nonzero", "tril", "triu", "diagonal", "diag", "sort", "argsort", "topk", "searchsorted", "unique_values", "median", "matmul", "linear", "outer", "vecdot", "inv", "solve", "det", "slogdet", "cholesky", "einsum", "dot", "tensordot", "trace", "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "convolution_weight_gradient", "unfold", "fold", "max_pool", "max_unpool", "avg_pool", "avg_unpool", "max_pool1d", "max_pool2d", "max_pool3d", "avg_pool1d", "avg_pool2d", "avg_pool3d", "interpolate", "interpolate_transpose", "upsample_nearest", "upsample_bilinear", "pixel_shuffle", "pixel_unshuffle", "global_avg_pool", "global_max_pool", "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d", "adaptive_max_pool1d", "adaptive_max_pool2d", "adaptive_max_pool3d", "softmax", "log_softmax", "batch_norm", "batch_norm_inference", "layer_norm", "rms_norm", "group_norm", "instance_norm", "normalize", "attention", "scaled_dot_product_attention", "ctc_nll", "softmax_nll", "cross_entropy", "nll_loss", "ctc_loss", "binary_cross_entropy", "binary_cross_entropy_with_logits", "sigmoid_focal_loss", "hinge_loss", "mse_loss", "sse_loss", "l1_loss", "huber_loss", "smooth_l1_loss", "kl_div", "next_key", "keyed_dropout", "dropout", "channel_dropout", "alpha_dropout", "full", "zeros", "ones", "empty", "full_like", "zeros_like", "ones_like", "empty_like", "eye", "arange", "linspace", "rand", "randn", "randint", "rand_like", "randn_like", "asarray", "from_dlpack", "jvp", "jacobian", "hessian", "hvp", "Function", "checkpoint"]

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from kinone.core.tensor import array_index
-from kinone.errors import AxisError, DtypeError, ShapeError
+from kinone.errors import ArgumentError, AxisError, DtypeError, ShapeError
 
 Axis = int | tuple[int, ...] | None
 
@@ -95,3 +95,11 @@ def along(where: str, indices: Any, x_shape: tuple[int, ...], axis: int) -> tupl
     indices = checked_indices(where, indices, x_shape[axis])
     others = (np.arange(n).reshape(-1, *(1,) * (len(x_shape) - 1 - a)) for a, n in enumerate(x_shape))
     return tuple(indices if a == axis else other for a, other in enumerate(others))
+
+
+def checked_noise(where: str, p: float, key: Any) -> None:
+    """Refuse a probability outside [0, 1], and a key of another form than (seed, stream name, step)."""
+    if not 0 <= p <= 1:
+        raise ArgumentError(where, "0 ≤ p ≤ 1", f"p={p}")
+    if not (isinstance(key, tuple) and [type(part) for part in key] == [int, str, int]):
+        raise ArgumentError(where, "key (seed, stream name, step)", repr(key), hint="next_key() gives a fresh one.")

@@ -16,7 +16,7 @@ from kinone.errors import ArgumentError
 from kinone.ops.standard import COVERED, STANDARD
 
 __array_api_version__ = "2024.12"
-__all__ = list(COVERED)  # pyright: ignore[reportUnsupportedDunderAll]
+__all__ = [name for name in (*COVERED, "linalg") if "." not in name]  # pyright: ignore[reportUnsupportedDunderAll]
 
 _OF_NUMPY = f"{STANDARD['Constants']} {STANDARD['Data types']} isdtype".split()
 globals().update({name: getattr(np, name) for name in _OF_NUMPY if name in COVERED})
@@ -239,8 +239,7 @@ class Info:
     def dtypes(self, *, device: Any = None, kind: Any = None) -> dict[str, Any]:
         _only_here(device)
         known = [np.dtype(name) for name in STANDARD["Data types"].split() if name in COVERED]
-        kinds = (None,) if kind is None else kind if isinstance(kind, tuple) else (kind,)
-        return {dtype.name: dtype for dtype in known if None in kinds or np.isdtype(dtype, kinds)}
+        return {dtype.name: dtype for dtype in known if kind is None or np.isdtype(dtype, kind)}
 
 
 def __array_namespace_info__() -> Info:  # noqa: N807 (the standard's name)

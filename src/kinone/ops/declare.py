@@ -103,8 +103,7 @@ def constant(value: Any) -> Arg:
 class Sample:
     """A call that the tests make: inputs (an `Arg`, or a value passed as it is), then attributes.
 
-    `smooth=False` keeps the sample out of the finite differences and `reason` says why; `tolerance` widens the check of
-    a sample whose differences are inherently rough.
+    `smooth=False` keeps the sample out of the finite differences, and `reason` says why.
     """
 
     def __init__(self, *inputs: Any, smooth: bool = True, reason: str = "", **attrs: Any) -> None:
@@ -141,7 +140,7 @@ class Onnx:
     """The ONNX operator that computes the same.
 
     `inputs`: names of our inputs and attributes in ONNX's order ("" for one that is left out); an attribute becomes a
-    constant int64 tensor. `attributes`: ONNX name → our attribute's name, or a `Literal`. By default the inputs are ours.
+    constant int64 tensor, the inputs are ours by default. `attributes`: ONNX name → our attribute's, or a `Literal`.
     `of_booleans`: the operator for boolean inputs, where ONNX has another.
     """
 

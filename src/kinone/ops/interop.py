@@ -132,7 +132,7 @@ def html(self: Tensor) -> str:
     )
 
 
-def methods(ops: Mapping[str, Op[Any]]) -> dict[str, Any]:
+def methods(ops: Mapping[str, Op[...]]) -> dict[str, Any]:
     """The special methods of Tensor, given the operators that NumPy's functions are to reach."""
     table: dict[Any, Callable[..., Any]] = {function: op for op in ops.values() for function in op.numpy}
     table |= {np.shape: lambda x: x.shape, np.ndim: lambda x: x.ndim, np.size: lambda x: x.size}

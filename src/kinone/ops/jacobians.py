@@ -48,12 +48,10 @@ def jacobian(f: Function, argnums: Argnums = 0) -> Function:
         def rows_of(y: Tensor) -> Any:
             basis = np.eye(y.size, dtype=y.dtype).reshape(y.size, *y.shape)
             rows = [flatten(trace.pull(y, e))[0] for e in basis]
-            columns = zip(*rows, strict=True) if rows else [()] * len(trace.inputs)
             shapes = [y.shape + x.shape for x in trace.inputs]
-            return build(
-                reshape(stack(*column), shape) if column else wrap(np.zeros(shape, y.dtype))
-                for column, shape in zip(columns, shapes, strict=True)
-            )
+            if not rows:
+                return build(wrap(np.zeros(shape, y.dtype)) for shape in shapes)
+            return build(reshape(stack(*(row[i] for row in rows)), shape) for i, shape in enumerate(shapes))
 
         values, rebuild = flatten(trace.y)
         return rebuild(rows_of(y) for y in values)

@@ -19,7 +19,7 @@ from kinone.ops.ctc import ctc_nll
 from kinone.ops.declare import Bad, NoOnnx, Sample, constant, integers, large, normal
 from kinone.ops.exponential import exp, log, log1p
 from kinone.ops.index import take, take_along_axis
-from kinone.ops.normalize import log_softmax
+from kinone.ops.norms import log_softmax
 from kinone.ops.reduce import mean, sum
 from kinone.ops.shape import expand_dims, reshape, squeeze
 

@@ -52,7 +52,7 @@ def round(x: Array) -> Array:
     >>> round([0.5, 1.5, -1.2])
     array([ 0.,  2., -1.])
     """
-    return np.rint(x)
+    return np.round(x)
 
 
 def trunc_definition(x: Array) -> Array:

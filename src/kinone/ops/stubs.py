@@ -8,11 +8,10 @@ import re
 from pathlib import Path
 from typing import Any
 
-import kinone
 from kinone.core.op import Op
 from kinone.ops import ALL_OPS, EXPORTS, METHODS
 
-ROOT = Path(kinone.__file__).parent
+ROOT = Path(__file__).parent.parent
 _HEAD = '"""Made by `python -m kinone.ops.stubs`; do not edit."""\n\n'
 # Types that a stub can name without importing the module that the operator stands in.
 _PLAIN = re.compile(r"^(?:(?:int|float|bool|str|None|Any|Tensor|tuple|list|\.\.\.)[\[\], |]*)+$")
@@ -21,20 +20,24 @@ _PLAIN = re.compile(r"^(?:(?:int|float|bool|str|None|Any|Tensor|tuple|list|\.\.\
 def ops_stub() -> str:
     """The names of `kinone.ops`, each from the module that defines it."""
     lines = [_HEAD, "from collections.abc import Mapping\nfrom types import ModuleType\nfrom typing import Any\n\n"]
-    lines.append("from kinone.core.op import Op\n")
+    last: list[str] = []
+    lines.append("from kinone.core.op import Op\nfrom kinone.core.tensor import Tensor\n")
     for name, value in sorted(EXPORTS.items(), key=lambda item: (item[1].__module__, item[0].lower())):
         original = getattr(value, "__name__", name)
+        if isinstance(value, Op) and value.is_variadic and value.required:  # einsum("ij,jk->ik", a, b)
+            last.append(f"def {name}({', '.join(f'{n}: Any' for n in value.required)}, *xs: Any) -> Tensor: ...\n")
+            continue
         lines.append(f"from {value.__module__} import {original} as {name}\n")
-    lines.append("\nALL_OPS: Mapping[str, Op[Any]]\nEXPORTS: Mapping[str, Any]\nMETHODS: Mapping[str, Any]\n")
-    lines.append("FAMILIES: tuple[ModuleType, ...]\n")
+    lines.append("\nALL_OPS: Mapping[str, Op[...]]\nEXPORTS: Mapping[str, Any]\nMETHODS: Mapping[str, Any]\n")
+    lines.extend(["FAMILIES: tuple[ModuleType, ...]\n", *last])
     lines.append(f"__all__ = [{', '.join(repr(name) for name in EXPORTS)}]\n".replace("'", '"'))
     return "".join(lines)
 
 
 def methods_stub() -> str:
     """The methods of Tensor that operators, assignment and interop install."""
-    lines = [_HEAD, "from collections.abc import Iterator\nfrom typing import Any\n\nimport numpy as np\n"]
-    lines.append("from numpy.typing import NDArray\n\nfrom kinone.core.tensor import Tensor\n\nclass Methods:\n")
+    lines = [_HEAD, "from collections.abc import Iterator\nfrom typing import Any\n\n"]
+    lines.append("from kinone.core.tensor import Tensor\n\nclass Methods:\n")
     owners = {name: op for op in ALL_OPS.values() for name in (*op.methods, *op.reflected)}
     lines.append("    def __hash__(self) -> int: ...\n")  # by identity, although __eq__ compares elements
     for name, value in sorted(METHODS.items()):
@@ -42,7 +45,7 @@ def methods_stub() -> str:
     return "".join(lines)
 
 
-def _method(name: str, op: Op[Any] | None, value: Any) -> str:
+def _method(name: str, op: Op[...] | None, value: Any) -> str:
     if isinstance(value, property):
         return f"@property\n    def {name}(self) -> Tensor: ..."
     function: Any = op.forward if op is not None else value
@@ -50,7 +53,7 @@ def _method(name: str, op: Op[Any] | None, value: Any) -> str:
     rest = parameters if parameters[0].kind is inspect.Parameter.VAR_POSITIONAL else parameters[1:]
     if op is not None and name in op.reflected:
         rest = rest[-1:]
-    elif len(rest) == 1 and _text(rest[0].annotation) == "tuple[int, ...]":
+    elif len(rest) == 1 and rest[0].kind is not rest[0].KEYWORD_ONLY and "tuple[int" in _text(rest[0].annotation):
         return f"def {name}(self, *{rest[0].name}: Any) -> Tensor: ..."  # x.reshape(2, 3) and x.reshape((2, 3))
     written = ["self"]
     for p in rest:

@@ -8,10 +8,11 @@ import numpy as np
 from kinone import kernels
 from kinone.core.op import Array, op
 from kinone.errors import ArgumentError, DtypeError, ShapeError
+from kinone.ops.arguments import checked_noise
 from kinone.ops.arithmetic import where
 from kinone.ops.compare import greater
 from kinone.ops.declare import Bad, ByDefinition, Sample, booleans, constant, integers, normal
-from kinone.ops.dropout import Key, check_noise, keyed_dropout, next_key
+from kinone.ops.drop import Key, keyed_dropout, next_key
 from kinone.ops.exponential import exp
 from kinone.ops.linalg import matmul
 from kinone.ops.reduce import logsumexp, max
@@ -128,6 +129,6 @@ def _check(q: Any, k: Any, v: Any, mask: Any, p: float, key: Any) -> None:
         ):
             raise ShapeError("attention", f"a mask that broadcasts to {scores}", f"shape {mask.shape}")
     if p:
-        check_noise("attention", p, key)
+        checked_noise("attention", p, key)
         if p == 1:
             raise ArgumentError("attention", "dropout_p < 1", f"{p}")

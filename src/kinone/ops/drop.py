@@ -7,7 +7,7 @@ import numpy as np
 
 from kinone.core.op import Array, op
 from kinone.errors import ArgumentError
-from kinone.ops.arguments import reduced_axes
+from kinone.ops.arguments import checked_noise, reduced_axes
 from kinone.ops.declare import Bad, NoOnnx, Sample, normal
 from kinone.random import Stream, stream
 
@@ -29,14 +29,6 @@ def next_key(name: str = "dropout") -> Key:
     return source.seed, source.name, source.step - 1
 
 
-def check_noise(where: str, p: float, key: Any) -> None:
-    """0 ≤ p ≤ 1 and a key of the right form, or an ArgumentError."""
-    if not 0 <= p <= 1:
-        raise ArgumentError(where, "0 ≤ p ≤ 1", f"p={p}")
-    if not (isinstance(key, tuple) and [type(part) for part in key] == [int, str, int]):
-        raise ArgumentError(where, "key (seed, stream name, step)", repr(key), hint="next_key() gives a fresh one.")
-
-
 @op(onnx=NoOnnx("a draw; in evaluation, which is what is exported, nothing is dropped"),
     samples=[Sample(normal(4, 5), p=0.5, key=_KEY), Sample(normal(2, 3, 4), p=0.3, key=_KEY, shared_axes=(-1,)),
              Sample(normal(3), p=0.0, key=_KEY), Sample(normal(3), p=1.0, key=_KEY), Sample(normal(), p=0.5, key=_KEY),
@@ -53,7 +45,7 @@ def keyed_dropout(x: Array, *, p: float, key: Key, shared_axes: tuple[int, ...] 
     >>> keyed_dropout(np.ones(6), p=0.5, key=(0, "dropout", 0))
     array([0., 0., 2., 2., 2., 2.])
     """
-    check_noise("keyed_dropout", p, key)
+    checked_noise("keyed_dropout", p, key)
     shared = reduced_axes("keyed_dropout", x, shared_axes, "shared_axes") or ()
     if p == 1:
         return np.zeros_like(x)
