@@ -1,6 +1,8 @@
 """The Array API namespace: each covered name against NumPy, the standard's signatures, its page, and einops on top."""
 
+import importlib.util
 import inspect
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -429,17 +431,41 @@ PATTERNS = [
 ]
 
 
-@pytest.mark.parametrize(("function", "pattern", "options"), PATTERNS)
-def test_einops_agrees_with_numpy_and_gradients_flow(function: str, pattern: str, options: dict[str, Any]) -> None:
+def _backend_of_the_guide() -> Any:
+    """`einops`, once docs/guides/einops_backend.py has told it of Tensors."""
     einops = pytest.importorskip("einops", reason="einops is not installed here")
+    if "einops_backend" not in sys.modules:  # einops keeps the class for good
+        spec = importlib.util.spec_from_file_location("einops_backend", ROOT / "docs/guides/einops_backend.py")
+        assert spec is not None and spec.loader is not None
+        sys.modules["einops_backend"] = module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+    return einops
+
+
+@pytest.mark.parametrize("flavour", ["array_api", "backend"])
+@pytest.mark.parametrize(("function", "pattern", "options"), PATTERNS)
+def test_einops_agrees_with_numpy_and_gradients_flow(
+    function: str, pattern: str, options: dict[str, Any], flavour: str
+) -> None:
+    einops = _backend_of_the_guide()
     from einops import array_api
 
     # All different, so that no maximum is tied.
     x = np.random.default_rng(0).permutation(24).reshape(2, 4, 3) * 0.1 + 0.05
-    ours = getattr(array_api, function)
+    ours = getattr(array_api if flavour == "array_api" else einops, function)
     got = ours(kn.Tensor(x), pattern, **options)
     np.testing.assert_allclose(got.data, getattr(einops, function)(x, pattern, **options), rtol=1e-12)
     kn.gradcheck(lambda t: ours(t, pattern, **options), x)
+
+
+def test_the_guides_backend_does_the_rest_of_einops() -> None:
+    einops = _backend_of_the_guide()
+    x = np.random.default_rng(1).normal(size=(2, 3, 4))
+    got = einops.einsum(kn.Tensor(x), kn.Tensor(x), "b h w, b k w -> b h k")
+    np.testing.assert_allclose(got.data, np.einsum("bhw,bkw->bhk", x, x), rtol=1e-12)
+    assert einops.rearrange([kn.Tensor(x[0]), kn.Tensor(x[1])], "b h w -> h (b w)").shape == (3, 8)
+    packed, shapes = einops.pack([kn.Tensor(x), kn.Tensor(x[0])], "* w")
+    assert packed.shape == (9, 4) and [t.shape for t in einops.unpack(packed, shapes, "* w")] == [(2, 3, 4), (3, 4)]
 
 
 def test_einops_packs_and_unpacks() -> None:

@@ -137,7 +137,7 @@ def test_the_list_has_every_operator_and_fits(kinone, columns):
 
 
 def test_a_line_of_the_list(kinone):
-    lines = kinone("ops", "--family", "normalize").out.splitlines()
+    lines = kinone("ops", "--family", "norms").out.splitlines()
     at = next(i for i, line in enumerate(lines) if line.startswith("softmax("))
     assert re.fullmatch(r"softmax\(x, \*, axis=-1\) +∂ ∂² +Softmax +softmax_forward +\d+ *", lines[at])
     assert lines[at + 1].strip() == "yᵢ = exp xᵢ / Σⱼ exp xⱼ along `axis`.   ∂L/∂x = y·(g − Σ g·y)."
@@ -182,7 +182,7 @@ def test_every_line_is_complete(name):
 def test_the_page(kinone):
     result = kinone("ops", "softmax")
     assert result.status == 0
-    for text in ("softmax(x, *, axis=-1)   normalize", "∂L/∂x = y·(g − Σ g·y)", ">>> softmax(", "e / sum(e, axis=axis",
+    for text in ("softmax(x, *, axis=-1)   norms", "∂L/∂x = y·(g − Σ g·y)", ">>> softmax(", "e / sum(e, axis=axis",
                  "kernels.softmax_forward(x", "@softmax.backward", "kinone/ops/norms.py:", "Softmax(x, axis=axis)",
                  "softmax_forward: reference (no other is built)", "axis=5 is outside"):  # fmt: skip
         assert text in result.out, text
