@@ -54,7 +54,7 @@ def checked(op: Any, arrays: list[Any]) -> None:
             raise DtypeError(op.name, f"{op.inputs[slot]} of {_WORDS[op.dtypes[slot]]}", str(dtype), hint=hint)
         if dtype is not first and op.dtypes[slot] not in ("index", "mask"):
             if first is not None and not _mix(dtype, first):
-                hint = f"convert one of them, for example with .astype(kn.{first})."
+                hint = f"convert one of them, for example with .astype(kn.{dtype if dtype.kind == 'f' else first})."
                 raise DtypeError(op.name, "inputs of one dtype", f"{first} and {dtype}", hint=hint)
             first = dtype if first is None or first.kind == "b" else first
     if first is not None and first.kind in "iub" and any(type(a) is float for a in arrays):

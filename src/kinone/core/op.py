@@ -12,7 +12,7 @@ from kinone.core.graph import Node, Part, propagate, unbroadcast
 from kinone.core.modes import enable_grad, modes
 from kinone.core.tensor import Tensor, wrap
 from kinone.core.tree import is_a
-from kinone.errors import ArgumentError, explained
+from kinone.errors import ArgumentError, GraphError, explained
 
 P = ParamSpec("P")
 Function = Callable[..., Any]
@@ -28,11 +28,10 @@ class Op(Generic[P]):
     wrapped, and a node recorded if recording is on and an input requires gradients.
     """
 
-    def __init__(self, forward: Callable[P, Any], declared: dict[str, Any]) -> None:
+    def __init__(self, forward: Callable[P, Any], d: dict[str, Any]) -> None:
         self.forward = self.__wrapped__ = forward
         self.name = self.__name__ = forward.__name__
         self.__doc__, self.__module__ = forward.__doc__, forward.__module__
-        d = declared
         self.onnx, self.samples, self.errors, self.no_gradient = d["onnx"], d["samples"], d["errors"], d["no_gradient"]
         self.methods, self.reflected, self.numpy = d["methods"], d["reflected"], d["numpy"]
         self.definition: Function | None = d["definition"]
@@ -163,7 +162,8 @@ class Op(Generic[P]):
 
     def _replay(self, node: Node, g: Any, create_graph: bool) -> list[Any]:
         """Differentiate the definition. Each argument gets a node of its own: f(x, x) must not count twice."""
-        assert self.definition is not None
+        if self.definition is None:
+            raise GraphError(self.name, "a rule or a definition to differentiate by", "neither")
         with enable_grad():
             inputs = [a if p is None else retraced(wrap(a, p)) for a, p in zip(node.arrays, node.parents, strict=True)]
             y = self.definition(*inputs, **{name: node.attrs[name] for name in self.attributes})
