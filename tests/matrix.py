@@ -1,6 +1,7 @@
 """What every operator must satisfy, as functions that return nothing or fail; `test_operators.py` runs them on all
 operators, `test_the_tests.py` on broken ones that they must refuse."""
 
+import inspect
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from kinone.core.modes import modes
 from kinone.core.op import Op
 from kinone.core.tensor import Tensor, wrap
 from kinone.errors import KinoneError
-from kinone.ops.declare import ByDefinition, NoOnnx, Onnx, Sample
+from kinone.ops.declare import ByDefinition, Literal, NoOnnx, Onnx, Sample
 
 
 def is_float(x: Any) -> bool:
@@ -85,8 +86,12 @@ def check_onnx_names(op: Op[...]) -> None:
     unknown = set(op.onnx.attributes) - set(schema.attributes)
     assert not unknown, f"{op.name}: ONNX {op.onnx.op_type} has no attribute {unknown}"
     ours = {*op.inputs, *op.attributes, ""}
-    named = {v for v in op.onnx.attributes.values() if isinstance(v, str)} | set(op.onnx.inputs or ())
-    assert named <= ours, f"{op.name}: {named - ours} is neither input nor attribute"
+    facts = {f"{name}_{fact}" for name in op.inputs for fact in ("shape", "dtype")}
+    for part in (*op.onnx.attributes.values(), *(op.onnx.inputs or ()), op.onnx.unless):
+        needs = inspect.signature(part).parameters.values() if callable(part) else ()
+        named = {p.name for p in needs if p.default is p.empty} if callable(part) else {getattr(part, "name", part)}
+        unknown = set() if part is None or isinstance(part, Literal) else named - ours - facts
+        assert not unknown, f"{op.name}: {unknown} is neither input nor attribute"
     assert len(op.onnx.inputs or op.inputs) <= schema.max_input
 
 

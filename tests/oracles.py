@@ -42,7 +42,7 @@ def _scattered_one_at_a_time(x: Any, index: Any, shape: Any) -> Any:
     return np.array(y, x.dtype).reshape(shape)
 
 
-def _chosen_one_at_a_time(x: Any, k: int, axis: int = -1, largest: bool = True) -> Any:
+def _chosen_one_at_a_time(x: Any, k: int, axis: int = -1, largest: bool = True, **_: Any) -> Any:
     rows = np.moveaxis(x, axis, -1)
     order = np.zeros((*rows.shape[:-1], k), int)
     for at in np.ndindex(rows.shape[:-1]):
@@ -51,7 +51,18 @@ def _chosen_one_at_a_time(x: Any, k: int, axis: int = -1, largest: bool = True) 
     return np.take_along_axis(x, order, axis), order
 
 
+def _added_one_at_a_time(x: Any, indices: Any, src: Any, axis: int) -> Any:
+    y, indices = x.copy(), np.broadcast_to(indices, src.shape)
+    for at in np.ndindex(src.shape):
+        y[(*at[:axis], indices[at], *at[axis + 1 :])] += src[at]
+    return y
+
+
 ORACLES: dict[str, Any] = {
+    "split": lambda x, sections, axis=0: tuple(
+        np.split(x, sections if isinstance(sections, int) else np.cumsum(sections)[:-1], axis)
+    ),
+    "scatter_add": _added_one_at_a_time,
     "identity": lambda x: x,
     "reshape": lambda x, shape: np.array(x.ravel().tolist()).reshape(shape),
     "expand": lambda x, shape: x + np.zeros(shape),

@@ -327,7 +327,7 @@ def test_copy_from_keeps_dtype_and_array_of_the_source():
         (lambda: kn.Tensor([1.0]).to("cuda:1"), DeviceError, r"got 'cuda:1'"),
         (lambda: kn.add(kn.Tensor([1.0]), np.array([1.0])), DtypeError, r"one dtype, got float32 and float64.*astype"),
         (lambda: kn.add(kn.Tensor([1]), 0.5), DtypeError, r"int64 and a Python float"),
-        (lambda: kn.add(kn.Tensor([1.0]), "x"), DtypeError, r"Tensors, arrays or numbers, got a str"),
+        (lambda: kn.add(kn.Tensor([1.0]), "x"), DtypeError, r"real numbers, .*got a str"),
         (lambda: kn.tanh(kn.Tensor([1])), DtypeError, r"\[tanh\] expected x of a float.* dtype, got int64"),
         (lambda: ANY.tanh(kn.Tensor([1.0]), axis=1), Exception, r"\[tanh\] expected .*'?axis"),
         (kn.tanh, Exception, r"\[tanh\] expected the arguments \(x\), got no x"),

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import warnings
 from types import ModuleType
 
 import numpy as np
@@ -168,3 +169,13 @@ def test_methods_are_those_that_are_declared():
 
 def test_there_are_at_least_150_operators():
     assert len(ALL_OPS) >= 150
+
+
+def test_infinity_and_nan_are_values_and_no_warnings():
+    x = kn.Tensor([-1.0, 0.0, 1e30, 500.0], requires_grad=True)
+    with warnings.catch_warnings(record=True) as seen:
+        for y in (kn.log(x), kn.exp(x), x / 0.0, x * 1e30, kn.sqrt(x)):
+            y.sum().backward()
+    assert not seen
+    assert np.isnan(kn.log(x).numpy()[0])
+    assert kn.exp(x).numpy()[3] == np.inf

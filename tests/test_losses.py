@@ -127,6 +127,8 @@ REFUSED = [
     (lambda: kn.nll_loss(X, np.array([0, 1, 4])), AxisError, r"\[nll_loss\] expected classes"),
     (lambda: kn.binary_cross_entropy(X, Q), ArgumentError, "probabilities from 0 to 1.*Hint: .*with_logits"),
     (lambda: kn.binary_cross_entropy_with_logits(X, Q, np.ones((2, 3, 4))), ShapeError, "weights that broadcast"),
+    (lambda: kn.binary_cross_entropy(P, Q, np.ones((2, 3, 4))), ShapeError, r"weights that broadcast to \(3, 4\)"),
+    (lambda: kn.binary_cross_entropy(P[:1], Q[:1], np.ones((3, 4))), ShapeError, r"weights that .* got \(3, 4\)"),
     (lambda: kn.sigmoid_focal_loss(X, Q), ArgumentError, "targets 0 or 1"),
     (lambda: kn.sigmoid_focal_loss(X, TRUE, gamma=-1), ArgumentError, "gamma"),
     (lambda: kn.hinge_loss(X, TRUE), ArgumentError, "targets −1 or 1, got 0"),

@@ -1,5 +1,7 @@
 """Kinone: deep learning that a person can read, check and replay."""
 
+import warnings as _warnings
+
 from numpy import (
     bool_,
     e,
@@ -29,3 +31,7 @@ from kinone.core.tensor import Tensor
 from kinone.core.transforms import grad, gradients, value_and_grad, vjp
 from kinone.inspection import Recording, detect_anomaly, profile, record
 from kinone.ops import *
+
+# Infinity and NaN are values: they pass through as in every framework of this kind, forward as backward, whatever
+# kernel computes them. `detect_anomaly` finds where one arises; NumPy's own warnings would only name our source.
+_warnings.filterwarnings("ignore", category=RuntimeWarning, module=r"kinone\.(ops|kernels)\.")

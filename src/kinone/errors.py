@@ -5,7 +5,12 @@ what came instead and, for the usual mistakes, what to type. Each class also der
 that a Python programmer would catch for that kind of fault.
 """
 
-from typing import Any
+from collections.abc import Sequence
+from inspect import Parameter
+from types import NoneType, UnionType
+from typing import Any, get_args, get_origin
+
+import numpy as np
 
 
 class KinoneError(Exception):
@@ -60,15 +65,53 @@ class MissingExtraError(KinoneError, ImportError):
     """An optional dependency is not installed; the hint names the extra."""
 
 
+_CLASSES: dict[Any, tuple[type, ...]] = {
+    bool: (bool, np.bool_),
+    int: (int, np.integer),
+    float: (float, int, np.floating, np.integer),
+    tuple: (tuple, list),
+    Sequence: (tuple, list),
+}
+
+
+def accepted(annotation: Any) -> tuple[tuple[type, ...], str]:
+    """The classes that values of an attribute with this annotation have, and those in words; none where anything goes.
+
+    >>> accepted(int | None)[1]
+    'int | None'
+    """
+    parts = get_args(annotation) if isinstance(annotation, UnionType) else (annotation,)
+    kinds = [get_origin(part) or part for part in parts]
+    if not all(isinstance(kind, type) and kind not in (Any, Parameter.empty) for kind in kinds):
+        return (), ""
+    words = " | ".join("None" if p is NoneType else getattr(p, "__name__", "") if p in kinds else str(p) for p in parts)
+    return tuple(c for kind in kinds for c in _CLASSES.get(kind, (kind,))), words.replace("collections.abc.", "")
+
+
+def fitting(op: Any, attrs: dict[str, Any]) -> None:
+    """Refuse attributes of other types than the operator declares; True is no number."""
+    for name, value in attrs.items():
+        kinds, words = op.takes.get(name, ((), ""))
+        if kinds and not (isinstance(value, kinds) and (type(value) is not bool or bool in kinds)):
+            raise ArgumentError(op.name, f"{name} to be {words}", f"{name}={value!r}")
+
+
 def explained(op: Any, error: Exception, args: tuple[Any, ...], attrs: dict[str, Any]) -> Exception:
     """The error in the house's form for what NumPy or Python said about a call of the operator `op`."""
     if isinstance(error, KinoneError):
         return error
-    unknown = [repr(name) for name in attrs if name not in op.attributes and name not in op.inputs]
-    if unknown:
-        allowed = ", ".join([*op.inputs, *op.attributes])
-        return ArgumentError(op.name, f"the arguments ({allowed})", ", ".join(unknown))
+    allowed, given = [*op.inputs, *op.attributes], op.leading[: len(args)]
+    faults = [repr(name) for name in attrs if name not in allowed]
+    if not op.is_variadic:
+        faults += [f"{name} given twice" for name in given if name in attrs]
+        faults += [f"no {name}" for name in op.required if name not in given and name not in attrs]
+    if faults:
+        return ArgumentError(op.name, f"the arguments ({', '.join(allowed)})", ", ".join(faults))
     shapes = " and ".join(str(getattr(a, "shape", a)) for a in args)
     if "broadcast" in str(error):
         return ShapeError(op.name, f"shapes of {', '.join(op.inputs)} that broadcast together", shapes)
-    return ArgumentError(op.name, "arguments that fit together", f"{shapes} {attrs or ''} ({error})")
+    numbers = [repr(a) for a in args if a is not None and getattr(a, "shape", ()) == ()]
+    if isinstance(error, AttributeError) and numbers:
+        return ShapeError(op.name, f"arrays as {', '.join(op.inputs)}", ", ".join(numbers))
+    named = "".join(f", {name}={getattr(value, 'shape', value)}" for name, value in attrs.items())
+    return ArgumentError(op.name, "arguments that fit together", f"{shapes}{named} ({error})")

@@ -37,22 +37,27 @@ def bound(op: Any, args: tuple[Any, ...], attrs: dict[str, Any]) -> tuple[tuple[
     return tuple(attrs.pop(name, None) for name in op.inputs), attrs
 
 
-def checked(op: Any, arrays: list[Any]) -> None:
-    """Bring every input to an array or a Python number, in place; refuse dtypes that the operator does not take."""
+def checked(op: Any, arrays: list[Any], has_tensor: bool = True) -> None:
+    """Bring every input to an array or a Python number, in place; refuse dtypes that the operator does not take.
+
+    Without a Tensor among them, integers may stand for real numbers, and dtypes mix as NumPy mixes them.
+    """
     first: Any = None
     for i, a in enumerate(arrays):
         slot = 0 if op.is_variadic else i
-        if is_a(np.generic, a):
+        if is_a(np.generic, a) and has_tensor:
             a = arrays[i] = a.item()
-        if a is None or is_a(float | int, a):
+        if (a is None and op.inputs[slot] in op.optional) or (is_a(float | int, a) and (has_tensor or len(arrays) > 1)):
             continue  # nothing, or a number: as weak as NumPy's rules make Python's
         if not is_a(np.ndarray, a):
-            a = arrays[i] = _array_like(op, a, arrays)
-        dtype: Any = a.dtype
+            a = arrays[i] = _array_like(op, a if has_tensor else np.asarray(a), arrays)
+        if not has_tensor and op.kinds[slot] == "f" and arrays[i].dtype.kind in "iub":
+            arrays[i] = arrays[i].astype(np.float64)
+        dtype: Any = arrays[i].dtype
         if dtype.kind not in op.kinds[slot]:
             hint = "convert it, for example with .astype(kn.float32)." if "f" in op.kinds[slot] else ""
             raise DtypeError(op.name, f"{op.inputs[slot]} of {_WORDS[op.dtypes[slot]]}", str(dtype), hint=hint)
-        if dtype is not first and op.dtypes[slot] not in ("index", "mask"):
+        if has_tensor and dtype is not first and op.dtypes[slot] not in ("index", "mask"):
             if first is not None and not _mix(dtype, first):
                 hint = f"convert one of them, for example with .astype(kn.{dtype if dtype.kind == 'f' else first})."
                 raise DtypeError(op.name, "inputs of one dtype", f"{first} and {dtype}", hint=hint)
@@ -62,9 +67,7 @@ def checked(op: Any, arrays: list[Any]) -> None:
 
 
 def _array_like(op: Any, a: Any, arrays: list[Any]) -> Any:
-    if not is_a(tuple | list, a) and not hasattr(a, "__array__") and not hasattr(a, "__dlpack__"):
-        raise DtypeError(op.name, "Tensors, arrays or numbers", f"a {type(a).__name__}")
-    array = as_array(a)
+    array = as_array(a, where=op.name)
     floats = [b.dtype for b in arrays if is_a(np.ndarray, b) and b.dtype.kind == "f" and is_a(tuple | list, a)]
     return array.astype(floats[0]) if floats and array.dtype.kind == "f" else array  # as weak as plain numbers are
 

@@ -12,7 +12,7 @@ from kinone.core.graph import Node, Part, propagate, unbroadcast
 from kinone.core.modes import enable_grad, modes
 from kinone.core.tensor import Tensor, wrap
 from kinone.core.tree import is_a
-from kinone.errors import ArgumentError, GraphError, explained
+from kinone.errors import ArgumentError, GraphError, accepted, explained, fitting
 
 P = ParamSpec("P")
 Function = Callable[..., Any]
@@ -39,7 +39,9 @@ class Op(Generic[P]):
         self.inputs = [p.name for p in parameters if _is_input(p)]
         self.attributes = {p.name: p.default for p in parameters if not _is_input(p)}
         self.defaults = {name: value for name, value in self.attributes.items() if value is not inspect.Parameter.empty}
+        self.takes = {p.name: accepted(p.annotation) for p in parameters if not _is_input(p)}
         self.required = [p.name for p in parameters if p.default is p.empty and p.kind is not p.VAR_POSITIONAL]
+        self.optional = {p.name for p in parameters if p.default is None}
         self.leading = [p.name for p in parameters if p.kind is not p.KEYWORD_ONLY]
         self.is_variadic = any(p.kind is p.VAR_POSITIONAL for p in parameters)
         self.arity = len(self.inputs) if self.leading == self.inputs and not self.is_variadic else -1
@@ -76,14 +78,14 @@ class Op(Generic[P]):
         return rule
 
     def __call__(self, *args: P.args, **attrs: P.kwargs) -> Tensor:
-        given: Any = args if len(args) == self.arity else None
-        named: Any = attrs
         try:
-            if given is None:
-                given, named = bound(self, args, attrs)
+            call: Any = (args, attrs) if len(args) == self.arity else bound(self, args, attrs)
+            given, named = call
+            if named:
+                fitting(self, named)
             arrays: list[Any] = []
             parents: list[Node | None] = []
-            has_tensor = needs_node = False
+            has_tensor, needs_node, is_plain = False, False, True
             for a in given:
                 if isinstance(a, Tensor):
                     has_tensor = True
@@ -92,17 +94,19 @@ class Op(Generic[P]):
                     if node is not None:
                         needs_node = True
                 else:
+                    is_plain = is_plain and type(a) is np.ndarray and a.dtype.kind == "f"
                     arrays.append(a)
                     parents.append(None)
             if not has_tensor:
-                given = [np.asarray(a) if is_a(list, a) else a for a in given] if list in map(type, given) else given
-                return self.forward(*given, **named)  # pyright: ignore[reportCallIssue]
+                if not is_plain:
+                    checked(self, arrays, has_tensor=False)
+                return self.forward(*arrays, **named)  # pyright: ignore[reportCallIssue]
             if len(arrays) > 1 or arrays[0].dtype.kind not in self.kinds[0]:
                 checked(self, arrays)
             for watcher in (watchers := modes.observers):
                 watcher.before_forward(self, arrays, named)
             y = self.forward(*arrays, **named)  # pyright: ignore[reportCallIssue]
-        except (ValueError, TypeError, IndexError) as error:
+        except (ValueError, TypeError, LookupError, AttributeError, OverflowError, ZeroDivisionError) as error:
             raise explained(self, error, args, attrs) from error.__cause__
         if needs_node and not self.no_gradient and modes.recording:
             result = self._record(arrays, parents, named, y)
@@ -115,7 +119,8 @@ class Op(Generic[P]):
     def _record(self, arrays: list[Any], parents: list[Node | None], attrs: dict[str, Any], y: Any) -> Any:
         attrs = {**self.defaults, **attrs} if attrs else self.defaults
         for name, i, fact in self._facts:
-            facts = [np.shape(a) if fact == "shape" else a.dtype for a in (arrays if self.is_variadic else [arrays[i]])]
+            named = arrays if self.is_variadic else [arrays[i]]
+            facts = [np.shape(a) if fact == "shape" else np.asarray(a).dtype for a in named]
             attrs = {**attrs, name: tuple(facts) if self.is_variadic else facts[0]}
         shapes = [np.shape(a) for a in arrays] if self.stretches else None
         if not self._keeps_all:

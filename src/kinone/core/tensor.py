@@ -7,7 +7,6 @@ from numpy.typing import NDArray
 
 from kinone.core.graph import NOT_KEPT, Leaf, Node, propagate
 from kinone.core.methods import Methods
-from kinone.core.tree import is_a
 from kinone.errors import DeviceError, DtypeError, GraphError, ShapeError
 
 
@@ -118,7 +117,7 @@ def wrap(array: Any, node: Node | None = None) -> Tensor:
     return tensor
 
 
-def as_array(data: Any, dtype: Any = None) -> NDArray[Any]:
+def as_array(data: Any, dtype: Any = None, where: str = "Tensor") -> NDArray[Any]:
     """`data` as an array: Tensors and arrays as they are, Python floats in float32 unless `dtype` says otherwise."""
     array: Any = data.data if isinstance(data, Tensor) else data
     try:
@@ -128,18 +127,10 @@ def as_array(data: Any, dtype: Any = None) -> NDArray[Any]:
             dtype = np.float32
         array = array if dtype is None else array.astype(dtype, copy=False)
     except (TypeError, ValueError) as error:
-        raise ShapeError("Tensor", "numbers in nested lists of equal lengths, and a NumPy dtype", str(error)) from None
-    if array.dtype.kind not in "fiub":
-        raise DtypeError("Tensor", "real numbers, integers or booleans", f"dtype {array.dtype}")
+        raise ShapeError(where, "numbers in nested lists of equal lengths, and a NumPy dtype", str(error)) from None
+    if array.dtype.kind not in "fiub" or array.dtype.itemsize > 8:
+        raise DtypeError(where, "real numbers, integers or booleans", f"a {type(data).__name__} of dtype {array.dtype}")
     return array
-
-
-def array_index(index: Any) -> Any:
-    """An index with the arrays of the Tensors and lists in it."""
-    if is_a(tuple, index):
-        return tuple(array_index(part) for part in index)
-    index = np.asarray(index or np.zeros(0, int)) if is_a(list, index) else index
-    return index.data if isinstance(index, Tensor) else index
 
 
 def start(y: Tensor, where: str, g: Any, create_graph: bool) -> tuple[Node, Any]:

@@ -124,11 +124,16 @@ def onnx(op: Op[...]) -> str:
     """The operator of ONNX and how ours maps to it, or why it does not."""
     if not isinstance(op.onnx, Onnx):
         return repr(op.onnx)
-    attributes = (
-        f"{name}={value.value if isinstance(value, Literal) else value}" for name, value in op.onnx.attributes.items()
-    )
-    inputs = (name or "∅" for name in (op.inputs if op.onnx.inputs is None else op.onnx.inputs))
+    attributes = (f"{name}={_onnx_part(part)}" for name, part in op.onnx.attributes.items())
+    inputs = (_onnx_part(part) for part in (op.inputs if op.onnx.inputs is None else op.onnx.inputs))
     return f"{op.onnx.op_type}({', '.join([*inputs, *attributes])})"
+
+
+def _onnx_part(part: Any) -> str:
+    """Where a value in ONNX comes from: a name, a constant, or what it is computed from."""
+    if callable(part):
+        return f"{part.__name__.strip('_')}({', '.join(inspect.signature(part).parameters)})"
+    return str(part.value if isinstance(part, Literal) else getattr(part, "name", part) or "∅")
 
 
 def kernels(op: Op[...]) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ from kinone.ops import (
     create,
     ctc,
     cumulative,
+    diagonals,
     drop,
     exponential,
     function,
@@ -40,7 +41,7 @@ from kinone.ops import (
 
 FAMILIES: tuple[ModuleType, ...] = (
     arithmetic, rounding, exponential, trigonometric, compare, activation, rectifier, reduce, cumulative, shape,
-    arrange, index, order, linalg, contraction, convolution, columns, pool, resize, adaptive,
+    arrange, index, diagonals, order, linalg, contraction, convolution, columns, pool, resize, adaptive,
     norms, attend, ctc, loss, drop, create, jacobians, function,
 )  # fmt: skip
 

@@ -109,6 +109,10 @@ from kinone.ops.cumulative import cumulative_prod as cumprod
 from kinone.ops.cumulative import cumulative_sum as cumsum
 from kinone.ops.cumulative import cumulative_prod as cumulative_prod
 from kinone.ops.cumulative import cumulative_sum as cumulative_sum
+from kinone.ops.diagonals import diag as diag
+from kinone.ops.diagonals import diagonal as diagonal
+from kinone.ops.diagonals import tril as tril
+from kinone.ops.diagonals import triu as triu
 from kinone.ops.drop import alpha_dropout as alpha_dropout
 from kinone.ops.drop import channel_dropout as channel_dropout
 from kinone.ops.drop import dropout as dropout
@@ -129,8 +133,6 @@ from kinone.ops.exponential import logit as logit
 from kinone.ops.exponential import pow as pow
 from kinone.ops.function import checkpoint as checkpoint
 from kinone.ops.function import Function as Function
-from kinone.ops.index import diag as diag
-from kinone.ops.index import diagonal as diagonal
 from kinone.ops.index import embedding as embedding
 from kinone.ops.index import take_along_axis as gather
 from kinone.ops.index import getitem as getitem
@@ -142,8 +144,6 @@ from kinone.ops.index import scatter_add as scatter_add
 from kinone.ops.index import scatter_index as scatter_index
 from kinone.ops.index import take as take
 from kinone.ops.index import take_along_axis as take_along_axis
-from kinone.ops.index import tril as tril
-from kinone.ops.index import triu as triu
 from kinone.ops.jacobians import hessian as hessian
 from kinone.ops.jacobians import hvp as hvp
 from kinone.ops.jacobians import jacobian as jacobian

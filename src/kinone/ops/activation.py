@@ -8,7 +8,7 @@ from kinone import kernels
 from kinone.core.op import Array, op
 from kinone.errors import ArgumentError, ShapeError
 from kinone.ops.arguments import one_axis
-from kinone.ops.arithmetic import abs, maximum, negative, square
+from kinone.ops.arithmetic import abs, clip, maximum, negative, square
 from kinone.ops.declare import Bad, ByDefinition, Onnx, Sample, integers, large, normal
 from kinone.ops.exponential import erfc, exp, log1p
 from kinone.ops.shape import concat, split
@@ -38,7 +38,12 @@ def softplus_definition(x: Array, *, beta: float = 1.0) -> Array:
     return (maximum(beta * x, 0) + log1p(exp(-abs(beta * x)))) / beta
 
 
-@op(onnx=ByDefinition(), definition=softplus_definition, samples=[*_ELEMENTS, Sample(normal(2, 3), beta=2.5)],
+def _is_scaled(beta: float) -> str:
+    return "" if beta == 1 else "ONNX's Softplus has no beta"
+
+
+@op(onnx=Onnx("Softplus", unless=_is_scaled), definition=softplus_definition,
+    samples=[*_ELEMENTS, Sample(normal(2, 3), beta=2.5)],
     errors=[*_NO_FLOATS, Bad(normal(2), beta=0.0, match="beta > 0, got beta=0.0", error=ArgumentError)])  # fmt: skip
 def softplus(x: Array, *, beta: float = 1.0) -> Array:
     """y = ln(1 + e^βx) / β.   ∂L/∂x = g · σ(βx).
@@ -113,6 +118,7 @@ def tanhshrink_backward(g: Array, x: Array) -> Array:
 
 
 # ------------------------------------------------------------------------------ gates: x times something from 0 to 1
+# By definition, although opset 24 has Swish: ONNX Runtime (1.31) does not run it.
 def silu_definition(x: Array) -> Array:
     return x * sigmoid(x)
 
@@ -135,7 +141,11 @@ def silu_backward(g: Array, x: Array) -> Array:
 swish = silu
 
 
-@op(onnx=Onnx("Mish"), samples=_ELEMENTS, errors=_NO_FLOATS)
+def mish_definition(x: Array) -> Array:
+    return x * tanh(softplus(x))
+
+
+@op(onnx=Onnx("Mish"), definition=mish_definition, samples=_ELEMENTS, errors=_NO_FLOATS)
 def mish(x: Array) -> Array:
     """y = x · t, t = tanh(ln(1 + eˣ)).   ∂L/∂x = g · (t + x · σ(x) · (1 − t²)).
 
@@ -145,7 +155,7 @@ def mish(x: Array) -> Array:
     return kernels.mish(np.asarray(x))
 
 
-@mish.backward
+@mish.backward(serves_tensors=True)
 def mish_backward(g: Array, x: Array) -> Array:
     t = tanh(softplus(x))
     return g * (t + x * sigmoid(x) * (1 - t * t))
@@ -154,7 +164,8 @@ def mish_backward(g: Array, x: Array) -> Array:
 def gelu_definition(x: Array, *, approximate: str = "none") -> Array:
     if approximate == "none":
         return x * (0.5 * erfc(x * -sqrt(0.5)))
-    return 0.5 * x * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x * x * x)))
+    near = clip(x, -1e4, 1e4)  # beyond, where tanh has long been ±1, its slope would be 0 · ∞
+    return 0.5 * x * (1 + tanh(sqrt(2 / pi) * (near + 0.044715 * near * near * near)))
 
 
 @op(onnx=Onnx("Gelu", attributes={"approximate": "approximate"}), definition=gelu_definition,

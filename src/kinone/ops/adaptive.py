@@ -9,7 +9,7 @@ from kinone.ops.index import take
 from kinone.ops.pool import avg_pool, max_pool
 from kinone.ops.reduce import max, mean
 from kinone.ops.resize import interpolate
-from kinone.ops.window import PerAxis, checked_rank, per_axis, segments
+from kinone.ops.window import PerAxis, checked_filled, checked_rank, per_axis, segments
 
 
 def global_avg_pool(x: Array) -> Array:
@@ -116,6 +116,5 @@ def _adaptive_max(where: str, x: Array, rank: int, output_size: PerAxis) -> Arra
 def _sizes(where: str, x: Array, rank: int, output_size: PerAxis) -> tuple[tuple[int, ...], tuple[int, ...]]:
     checked_rank(where, "x", x, rank)
     size, out = shape_of(x)[2:], per_axis(where, "output_size", output_size, rank)
-    if 0 in size:
-        raise ShapeError(where, "x with at least one element along each spatial axis", f"shape {shape_of(x)}")
+    checked_filled(where, size)
     return size, out

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from kinone.core.tensor import array_index
+from kinone.core.tensor import Tensor
 from kinone.errors import ArgumentError, AxisError, DtypeError, ShapeError
 
 Axis = int | tuple[int, ...] | None
@@ -19,7 +19,7 @@ def shape_of(x: Any) -> tuple[int, ...]:
 def one_axis(where: str, x: Any, axis: int, name: str = "axis") -> int:
     """`axis` counted from the front."""
     ndim = len(shape_of(x))
-    if not isinstance(axis, int | np.integer) or not -ndim <= axis < ndim:
+    if not isinstance(axis, int | np.integer) or isinstance(axis, bool) or not -ndim <= axis < ndim:
         expected = f"{name} from {-ndim} to {ndim - 1} for shape {shape_of(x)}"
         raise AxisError(where, expected, f"{name}={axis} is outside")
     return int(axis) % ndim
@@ -52,6 +52,14 @@ def filled(where: str, x: Any, axis: Axis) -> Any:
     if reduced_count(shape_of(x), reduced_axes(where, x, axis)) == 0:
         raise ShapeError(where, f"at least one element along axis={axis}", f"shape {shape_of(x)}")
     return np.asarray(x)
+
+
+def array_index(index: Any) -> Any:
+    """An index with the arrays of the Tensors and lists in it."""
+    if isinstance(index, tuple):
+        return tuple(array_index(part) for part in index)
+    index = np.asarray(index or np.zeros(0, int)) if isinstance(index, list) else index
+    return index.data if isinstance(index, Tensor) else index
 
 
 def checked_indices(where: str, indices: Any, length: int, name: str = "indices") -> Any:
@@ -97,9 +105,28 @@ def along(where: str, indices: Any, x_shape: tuple[int, ...], axis: int) -> tupl
     return tuple(indices if a == axis else other for a, other in enumerate(others))
 
 
+def real_dtype(where: str, dtype: Any) -> np.dtype[Any]:
+    """`dtype` as one that arrays here may have."""
+    try:
+        wanted = np.dtype(dtype)
+    except TypeError:
+        wanted = None
+    if dtype is None or wanted is None:
+        raise DtypeError(where, "a dtype", repr(dtype))
+    if wanted.kind not in "fiub" or wanted.itemsize > 8:
+        raise DtypeError(where, "a dtype of real numbers, integers or booleans", str(wanted))
+    return wanted
+
+
 def checked_noise(where: str, p: float, key: Any) -> None:
     """Refuse a probability outside [0, 1], and a key of another form than (seed, stream name, step)."""
     if not 0 <= p <= 1:
         raise ArgumentError(where, "0 ≤ p ≤ 1", f"p={p}")
     if not (isinstance(key, tuple) and [type(part) for part in key] == [int, str, int]):
         raise ArgumentError(where, "key (seed, stream name, step)", repr(key), hint="next_key() gives a fresh one.")
+
+
+def widened(x_dtype: Any) -> str:
+    """Why ONNX does not add up or multiply elements of that dtype as we do."""
+    is_narrow = x_dtype.kind in "iub" and x_dtype.itemsize < 8
+    return f"{x_dtype} adds and multiplies up in 64 bits here, not in ONNX: cast it first" if is_narrow else ""

@@ -47,7 +47,7 @@ _UNTIED = [
 ]
 
 
-@op(onnx=Onnx("Add"), methods=("__add__",), reflected=("__radd__",), numpy=(np.add,), dtypes="any",
+@op(onnx=Onnx("Add", of_booleans="Or"), methods=("__add__",), reflected=("__radd__",), numpy=(np.add,), dtypes="any",
     samples=_BROADCAST, errors=_MISMATCH)  # fmt: skip
 def add(a: Array, b: Array) -> Array:
     """y = a + b.   ∂L/∂a = g,  ∂L/∂b = g.
@@ -79,8 +79,8 @@ def subtract_backward(g: Array) -> tuple[Array, Array]:
     return g, lambda: -g
 
 
-@op(onnx=Onnx("Mul"), methods=("__mul__",), reflected=("__rmul__",), numpy=(np.multiply,), dtypes="any",
-    samples=_BROADCAST, errors=_MISMATCH)  # fmt: skip
+@op(onnx=Onnx("Mul", of_booleans="And"), methods=("__mul__",), reflected=("__rmul__",), numpy=(np.multiply,),
+    dtypes="any", samples=_BROADCAST, errors=_MISMATCH)  # fmt: skip
 def multiply(a: Array, b: Array) -> Array:
     """y = a · b.   ∂L/∂a = g · b,  ∂L/∂b = g · a.
 

@@ -5,10 +5,9 @@ from typing import Any
 import numpy as np
 
 from kinone.core.op import Array, op
-from kinone.core.tensor import array_index
 from kinone.errors import ArgumentError, ShapeError
-from kinone.ops.arguments import one_axis, reduced_axes, shape_of
-from kinone.ops.declare import Bad, ByDefinition, NoOnnx, Onnx, Sample, integers, normal
+from kinone.ops.arguments import array_index, one_axis, reduced_axes, shape_of
+from kinone.ops.declare import Bad, ByDefinition, Onnx, Sample, integers, normal
 from kinone.ops.index import getitem, scatter_index, take
 from kinone.ops.reduce import sum
 from kinone.ops.shape import concat, expand, moveaxis, reshape
@@ -45,7 +44,7 @@ def roll_definition(x: Array, shift: int | Shape, *, axis: Axis = None) -> Array
     if axis is None:
         return reshape(roll_definition(reshape(x, (-1,)), shift, axis=0), x.shape)
     axes = reduced_axes("roll", x, axis) or ()
-    for a, n in zip(axes, shift if isinstance(shift, tuple) else (shift,) * len(axes), strict=True):
+    for a, n in zip(axes, shift if isinstance(shift, tuple | list) else (shift,) * len(axes), strict=True):
         cut = -n % max(x.shape[a], 1)
         lead = (slice(None),) * a
         x = concat(getitem(x, (*lead, slice(cut, None))), getitem(x, (*lead, slice(cut))), axis=a)
@@ -64,14 +63,14 @@ def roll(x: Array, shift: int | Shape, *, axis: Axis = None) -> Array:
     array([4, 1, 2, 3])
     """
     axes = reduced_axes("roll", x, axis)
-    if isinstance(shift, tuple) and len(shift) != (1 if axes is None else len(axes)):
+    if isinstance(shift, tuple | list) and len(shift) != (1 if axes is None else len(axes)):
         raise ArgumentError("roll", "one shift for each axis", f"shift={shift}, axis={axis}")
     return np.roll(x, shift, axes)
 
 
 @roll.backward(serves_tensors=True)
 def roll_backward(g: Array, shift: int | Shape, axis: Axis) -> Array:
-    return roll(g, tuple(-n for n in shift) if isinstance(shift, tuple) else -shift, axis=axis)
+    return roll(g, tuple(-n for n in shift) if isinstance(shift, tuple | list) else -shift, axis=axis)
 
 
 # ------------------------------------------------------------------------------ border
@@ -92,7 +91,40 @@ def _widths(x_shape: Shape, pad_width: PadWidth) -> list[tuple[int, int]]:
     return [(int(before), int(after)) for before, after in widths]
 
 
-@op(onnx=NoOnnx("Pad wants all starts before all ends: the exporter writes it"), methods=("pad",), numpy=(np.pad,),
+def _origin(n: int, width: tuple[int, int], mode: Any) -> Any:
+    """Which of n elements each element of the padded axis is."""
+    return np.pad(np.arange(n), width, mode=mode)
+
+
+def _before_and_after(x_shape: Shape, pad_width: PadWidth) -> list[int]:
+    return [n for ends in zip(*_widths(x_shape, pad_width), strict=True) for n in ends]
+
+
+def _no_pad(x_shape: Shape, pad_width: PadWidth, mode: str) -> str:
+    if not x_shape or mode == "wrap":
+        return "a number has no border" if not x_shape else "before opset 19 ONNX does not wrap"
+    pairs = zip(x_shape, _widths(x_shape, pad_width), strict=True)
+    is_far = mode == "reflect" and any(max(width) >= n for n, width in pairs)
+    return "ONNX does not reflect further than x reaches" if is_far else ""
+
+
+def _fill(mode: str, constant_values: float) -> float | None:
+    return constant_values if mode == "constant" else None
+
+
+def pad_definition(x: Array, pad_width: PadWidth, *, mode: str = "constant", constant_values: float = 0.0) -> Array:
+    for axis, (n, width) in enumerate(zip(x.shape, _widths(x.shape, pad_width), strict=True)):
+        if mode == "constant":
+            shapes = [(*x.shape[:axis], m, *x.shape[axis + 1 :]) for m in width]
+            before, after = (np.full(shape, constant_values, x.dtype) for shape in shapes)
+            x = concat(before, x, after, axis=axis)
+        elif width != (0, 0):
+            x = take(x, _origin(n, width, mode), axis=axis)
+    return x
+
+
+@op(onnx=Onnx("Pad", inputs=("x", _before_and_after, _fill), attributes={"mode": "mode"}, unless=_no_pad),
+    definition=pad_definition, methods=("pad",), numpy=(np.pad,),
     dtypes="any",
     samples=[Sample(normal(2, 3), 1), Sample(normal(2, 3), ((0, 1), (2, 0)), constant_values=1.5),
              Sample(normal(2, 3), ((1, 1), (2, 1)), mode="reflect"), Sample(normal(2, 3), (1, 4), mode="reflect"),
@@ -121,21 +153,44 @@ def pad(x: Array, pad_width: PadWidth, *, mode: str = "constant", constant_value
     return np.pad(x, widths, mode=mode)
 
 
-@pad.backward
+@pad.backward(serves_tensors=True)
 def pad_backward(g: Array, x_shape: Shape, pad_width: PadWidth, mode: str) -> Array:
     widths = _widths(x_shape, pad_width)
     if mode == "constant":
         return getitem(g, tuple(slice(before, before + n) for n, (before, _) in zip(x_shape, widths, strict=True)))
     for axis, (n, width) in enumerate(zip(x_shape, widths, strict=True)):
         if width != (0, 0):
-            origin = np.pad(np.arange(n), width, mode=mode)  # pyright: ignore[reportArgumentType, reportCallIssue]
+            origin = _origin(n, width, mode)
             shape = (*g.shape[:axis], n, *g.shape[axis + 1 :])
             g = scatter_index(g, index=(slice(None),) * axis + (origin,), shape=shape)
     return g
 
 
 # ------------------------------------------------------------------------------ copies
-@op(onnx=Onnx("Tile", inputs=("x", "repetitions")), methods=("tile",), numpy=(np.tile,), dtypes="any",
+def _counts(repetitions: int | Shape) -> Shape:
+    return tuple(repetitions) if isinstance(repetitions, tuple | list) else (repetitions,)
+
+
+def _each_count(x_shape: Shape, repetitions: int | Shape) -> Shape:
+    counts = _counts(repetitions)
+    return (*(1,) * (len(x_shape) - len(counts)), *counts)
+
+
+def _new_axes(x_shape: Shape, repetitions: int | Shape) -> str:
+    return "ONNX's Tile makes no new axes" if len(_counts(repetitions)) > len(x_shape) else ""
+
+
+def tile_definition(x: Array, repetitions: int | Shape) -> Array:
+    counts = _each_count(x.shape, repetitions)
+    lengths = (*(1,) * (len(counts) - x.ndim), *x.shape)
+    rows = [tuple(part for n in lengths for part in (1, n)),
+            tuple(part for pair in zip(counts, lengths, strict=True) for part in pair)]  # fmt: skip
+    tiles = expand(reshape(x, rows[0]), rows[1])
+    return reshape(tiles, tuple(m * n for m, n in zip(counts, lengths, strict=True)))
+
+
+@op(onnx=Onnx("Tile", inputs=("x", _each_count), unless=_new_axes), definition=tile_definition, methods=("tile",),
+    numpy=(np.tile,), dtypes="any",
     samples=[Sample(normal(2, 3), (2, 1)), Sample(normal(2), (2, 1, 3)), Sample(normal(2, 3), 2),
              Sample(normal(), (2,)), Sample(normal(2, 2), (0, 1))],
     errors=[Bad(normal(2), (-1,), match="≥ 0")])  # fmt: skip
@@ -148,13 +203,13 @@ def tile(x: Array, repetitions: int | Shape) -> Array:
     array([[1, 2, 1, 2],
            [1, 2, 1, 2]])
     """
-    counts = repetitions if isinstance(repetitions, tuple) else (repetitions,)
+    counts = _counts(repetitions)
     if min(counts, default=0) < 0:
         raise ArgumentError("tile", "repetitions ≥ 0", f"{repetitions}")
     return np.tile(x, counts)
 
 
-@tile.backward
+@tile.backward(serves_tensors=True)
 def tile_backward(g: Array, x_shape: Shape) -> Array:
     lengths = (1,) * (g.ndim - len(x_shape)) + x_shape
     pairs = [part for total, n in zip(g.shape, lengths, strict=True) for part in (total // max(n, 1), n)]

@@ -10,8 +10,9 @@ import numpy as np
 
 from kinone.core.graph import Leaf
 from kinone.core.modes import modes
-from kinone.core.tensor import Tensor, array_index, as_array, maker
+from kinone.core.tensor import Tensor, as_array, maker
 from kinone.errors import GraphError, ShapeError
+from kinone.ops.arguments import array_index
 
 
 def copy_from(self: Tensor, source: Any) -> Tensor:

@@ -10,12 +10,11 @@ from kinone.core.op import Array, op
 from kinone.errors import ArgumentError, DtypeError, ShapeError
 from kinone.ops.arguments import checked_noise
 from kinone.ops.arithmetic import where
-from kinone.ops.compare import greater
 from kinone.ops.declare import Bad, ByDefinition, Sample, booleans, constant, integers, normal
 from kinone.ops.drop import Key, keyed_dropout, next_key
 from kinone.ops.exponential import exp
 from kinone.ops.linalg import matmul
-from kinone.ops.reduce import logsumexp, max
+from kinone.ops.reduce import logsumexp
 from kinone.ops.shape import matrix_transpose, reshape
 
 _KEY = (0, "attention", 5)
@@ -32,19 +31,23 @@ def attention_definition(
         s = where(mask, s, -np.inf) if mask.dtype == bool else s + mask
     if is_causal:
         s = where(np.tri(*s.shape[-2:], dtype=bool), s, -np.inf)
-    is_seeing = greater(max(s, axis=-1, keepdims=True), -np.inf)
-    s = where(is_seeing, s, 0.0)
     lse = logsumexp(s, axis=-1, keepdims=True)
-    p = where(is_seeing, exp(s - lse), 0.0)
+    p = exp(s - where(lse == -np.inf, 0.0, lse))
     if dropout_p and key is not None:
         p = keyed_dropout(p, p=dropout_p, key=key)
-    return matmul(p, v), reshape(where(is_seeing, lse, -np.inf), lse.shape[:-1])
+    return matmul(p, v), reshape(lse, lse.shape[:-1])
 
 
-@op(onnx=ByDefinition(), definition=attention_definition,
+def _is_dropped(dropout_p: float) -> str:
+    return "a draw; in evaluation, which is what is exported, nothing is dropped" if dropout_p else ""
+
+
+@op(onnx=ByDefinition(unless=_is_dropped), definition=attention_definition,
     dtypes={"q": "float", "k": "float", "v": "float", "mask": "any"},
     samples=[Sample(normal(2, 3), normal(4, 3), normal(4, 2), None),
              Sample(normal(0, 2, 3), normal(0, 4, 3), normal(0, 4, 2), None),
+             Sample(normal(0, 3), normal(4, 3), normal(4, 2), None),
+             Sample(normal(2, 3), normal(0, 3), normal(0, 2), None, smooth=False, reason="−∞ has no differences"),
              Sample(normal(2, 1, 2, 2), normal(2, 3, 2), normal(2, 3, 2), None, scale=0.7),
              Sample(normal(3, 2), normal(3, 2), normal(3, 2), None, is_causal=True),
              Sample(normal(2, 2), normal(3, 2), normal(3, 1), normal(2, 3)),

@@ -6,7 +6,8 @@ import numpy as np
 
 from kinone.core.op import Array, op
 from kinone.core.tensor import as_array
-from kinone.ops.declare import Bad, ByDefinition, NoOnnx, Onnx, Sample, booleans, constant, integers, normal
+from kinone.errors import ArgumentError
+from kinone.ops.declare import Bad, ByDefinition, Literal, NoOnnx, Onnx, Sample, booleans, constant, integers, normal
 
 _NONE = "the output is boolean"
 _WHOLE = "integers and booleans have no gradients"
@@ -27,7 +28,8 @@ _DECIDED = [Sample(booleans(2, 3), booleans(3)), Sample(booleans(2, 1), True), S
 _UNDECIDED = [Bad(integers(2), booleans(2), match="a of a .*got int64")]
 _BITS = [Sample(integers(2, 3), integers(3)), Sample(booleans(2, 3), booleans(2, 1)), Sample(integers(2), 6)]
 _NO_BITS = [Bad(normal(2), integers(2), match="a of an .*got float64")]
-_SHIFTED = [Sample(integers(2, 3), integers(3)), Sample(integers(2), 3)]
+_SHIFTED = [Sample(integers(2, 3), integers(3)), Sample(integers(2), 3),
+            Sample(constant(np.array([7, 3], np.uint8)), constant(np.array([1, 2], np.uint8)))]  # fmt: skip
 
 
 @op(onnx=Onnx("Equal"), methods=("__eq__",), numpy=(np.equal,), dtypes="any", no_gradient=_NONE,
@@ -101,7 +103,12 @@ def greater_equal(a: Array, b: Array) -> Array:
 
 
 # ------------------------------------------------------------------------------ what kind of number
-@op(onnx=Onnx("IsNaN"), numpy=(np.isnan,), dtypes="any", no_gradient=_NONE, samples=_TESTED)
+def isnan_definition(x: Array) -> Array:
+    return not_equal(x, x)
+
+
+@op(onnx=Onnx("IsNaN"), definition=isnan_definition, numpy=(np.isnan,), dtypes="any", no_gradient=_NONE,
+    samples=_TESTED)  # fmt: skip
 def isnan(x: Array) -> Array:
     """y = (x is not a number).
 
@@ -236,7 +243,16 @@ def bitwise_invert(x: Array) -> Array:
     return np.bitwise_invert(x)
 
 
-@op(onnx=NoOnnx("ONNX shifts unsigned integers only"), methods=("__lshift__",), reflected=("__rlshift__",),
+def _is_signed(a_dtype: Any, b_dtype: Any) -> str:
+    dtype = a_dtype or b_dtype
+    return "" if dtype.kind == "u" else f"ONNX shifts unsigned integers, and not {dtype}"
+
+
+def _shift(direction: str) -> Onnx:
+    return Onnx("BitShift", attributes={"direction": Literal(direction)}, unless=_is_signed)
+
+
+@op(onnx=_shift("LEFT"), methods=("__lshift__",), reflected=("__rlshift__",),
     numpy=(np.bitwise_left_shift,), dtypes="integer", no_gradient=_WHOLE, samples=_SHIFTED,
     errors=_NO_BITS)  # fmt: skip
 def bitwise_left_shift(a: Array, b: Array) -> Array:
@@ -248,7 +264,7 @@ def bitwise_left_shift(a: Array, b: Array) -> Array:
     return np.bitwise_left_shift(a, b)
 
 
-@op(onnx=NoOnnx("ONNX shifts unsigned integers only"), methods=("__rshift__",), reflected=("__rrshift__",),
+@op(onnx=_shift("RIGHT"), methods=("__rshift__",), reflected=("__rrshift__",),
     numpy=(np.bitwise_right_shift,), dtypes="integer", no_gradient=_WHOLE, samples=_SHIFTED,
     errors=_NO_BITS)  # fmt: skip
 def bitwise_right_shift(a: Array, b: Array) -> Array:
@@ -272,6 +288,8 @@ def isclose(a: Array, b: Array, *, rtol: float = 1e-5, atol: float = 1e-8, equal
     >>> isclose([1.0, 2.0], [1.000001, 2.1])
     array([ True, False])
     """
+    if not (0 <= rtol < np.inf and 0 <= atol < np.inf):
+        raise ArgumentError("isclose", "finite rtol ≥ 0 and atol ≥ 0", f"rtol={rtol}, atol={atol}")
     return np.isclose(a, b, rtol=rtol, atol=atol, equal_nan=equal_nan)
 
 

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from functools import partial
+from string import ascii_letters
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,17 @@ Shape = tuple[int, ...]
 _FRESH = 0x4E00  # labels of our own begin here, beyond any that a caller would type
 
 
-@op(onnx=Onnx("Einsum", attributes={"equation": "subscripts"}), numpy=(np.einsum,), dtypes="number",
+def _equation(subscripts: str, xs_shape: tuple[Shape, ...]) -> str:
+    """The subscripts in plain letters; ellipses, which in ONNX stand for as many axes everywhere, else written out."""
+    terms, out = _parsed(subscripts, xs_shape)
+    hidden = {"".join(x for x in term if ord(x) >= _FRESH) for term in terms}
+    equation = subscripts if len(hidden) == 1 and subscripts.isascii() else f"{','.join(terms)}->{out}"
+    labels = sorted({*equation} - {*",->"})
+    free = (x for x in ascii_letters if x not in labels)
+    return equation.translate({ord(x): next(free) for x in labels if not x.isascii()})
+
+
+@op(onnx=Onnx("Einsum", attributes={"equation": _equation}), numpy=(np.einsum,), dtypes="number",
     samples=[Sample("ij,jk->ik", normal(2, 3), normal(3, 2)), Sample("ij,jk", normal(2, 3), normal(3, 2)),
              Sample("bij,bjk->bik", normal(2, 2, 3), normal(2, 3, 2)), Sample("ii->i", normal(3, 3)),
              Sample("ii", normal(3, 3)), Sample("ij->", normal(2, 3)), Sample("ij->ji", normal(2, 3)),

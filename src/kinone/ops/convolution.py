@@ -16,16 +16,33 @@ from kinone.errors import ArgumentError, ShapeError
 from kinone.kernels.windows import Ints, Pairs, out_size
 from kinone.ops.declare import Bad, NoOnnx, Onnx, Sample, normal
 from kinone.ops.reduce import sum
-from kinone.ops.window import Padding, PerAxis, checked_fit, checked_rank, convolution_padding, per_axis
+from kinone.ops.window import (
+    Padding,
+    PerAxis,
+    checked_filled,
+    checked_fit,
+    checked_rank,
+    convolution_padding,
+    dilations,
+    kernel_pads,
+    per_axis,
+    strides,
+)  # fmt: skip
 
-_CONV = Onnx("Conv", attributes={"strides": "stride", "pads": "padding", "dilations": "dilation", "group": "groups"})
-_TRANSPOSE = Onnx("ConvTranspose", attributes={**_CONV.attributes, "output_padding": "output_padding"})
+
+def _extra(x_shape: Ints, output_padding: PerAxis) -> Ints:
+    return per_axis("ConvTranspose", "output_padding", output_padding, len(x_shape) - 2, 0)
+
+
+_CONV = Onnx("Conv", attributes={"strides": strides, "pads": kernel_pads, "dilations": dilations, "group": "groups"})
+_TRANSPOSE = Onnx("ConvTranspose", attributes={**_CONV.attributes, "output_padding": _extra})
 
 
 # ------------------------------------------------------------------------------ convolution
 @op(onnx=_CONV, stretches=False,
     samples=[Sample(normal(2, 2, 6), normal(4, 1, 3), normal(4), stride=2, padding=((2, 1),), groups=2),
-             Sample(normal(1, 2, 5), normal(2, 2, 2), padding="same"), Sample(normal(0, 2, 5), normal(3, 2, 2))],
+             Sample(normal(1, 2, 5), normal(2, 2, 2), padding="same"), Sample(normal(0, 2, 5), normal(3, 2, 2)),
+             Sample(normal(1, 1, 6), normal(2, 1, 3), dilation=2, padding="same")],
     errors=[Bad(normal(2, 6), normal(4, 2, 3), match=r"x of shape \(batch, channels, length\).*Hint: add a batch axis"),
             Bad(normal(1, 2, 6), normal(4, 2, 3), dilation=3, match=r"at least \(7,\).*dilation.*got \(6,"),
     ])  # fmt: skip
@@ -38,7 +55,7 @@ def conv1d(
     ∂L/∂x = conv_transpose1d(g, w),  ∂L/∂w[o,c,k] = Σ g[n,o,i] · x[n, c, i·stride + k·dilation − padding],  ∂L/∂b = Σ g.
 
     >>> conv1d([[[1, 2, 3, 4]]], [[[1, 0, -1]]])
-    array([[[-2, -2]]])
+    array([[[-2., -2.]]])
     """
     return _convolved("conv1d", 1, x, w, b, stride, padding, dilation, groups)
 
@@ -136,7 +153,7 @@ def conv_transpose1d(
     ∂L/∂x = conv1d(g, w),  ∂L/∂w = convolution_weight_gradient(g, x),  ∂L/∂b = Σ g.
 
     >>> conv_transpose1d([[[1, 2]]], [[[1, 10, 100]]], stride=2)
-    array([[[  1,  10, 102,  20, 200]]])
+    array([[[  1.,  10., 102.,  20., 200.]]])
     """
     return _transposed("conv_transpose1d", 1, x, w, b, stride, padding, output_padding, dilation, groups)
 
@@ -164,15 +181,16 @@ def conv_transpose2d(
     ∂L/∂x = conv2d(g, w),  ∂L/∂w = convolution_weight_gradient(g, x),  ∂L/∂b = Σ g.
 
     >>> conv_transpose2d([[[[1, 2]]]], [[[[1, 1], [1, 1]]]])
-    array([[[[1, 3, 2],
-             [1, 3, 2]]]])
+    array([[[[1., 3., 2.],
+             [1., 3., 2.]]]])
     """
     return _transposed("conv_transpose2d", 2, x, w, b, stride, padding, output_padding, dilation, groups)
 
 
 @op(onnx=_TRANSPOSE, stretches=False,
     samples=[Sample(normal(1, 2, 2, 2, 1), normal(2, 1, 2, 1, 2), normal(2), stride=(2, 1, 1), padding=(1, 0, 0),
-                    output_padding=(1, 0, 0), groups=2)],
+                    output_padding=(1, 0, 0), groups=2),
+             Sample(normal(1, 1, 1, 2, 2), normal(1, 1, 1, 2, 2), dilation=(1, 2, 1))],
     errors=[Bad(normal(1, 2, 2, 2), normal(2, 1, 2, 1, 2), match=r"x of shape .*depth, height, width")])  # fmt: skip
 def conv_transpose3d(
     x: Array, w: Array, b: Array | None = None, *, stride: PerAxis = 1, padding: Padding = 0,
@@ -229,7 +247,7 @@ def convolution_weight_gradient(
     ∂L/∂x = the transposed convolution of h by g,  ∂L/∂h = the convolution of x by g.
 
     >>> convolution_weight_gradient([[[1, 2, 3]]], [[[1, 10]]], kernel_size=2)
-    array([[[21, 32]]])
+    array([[[21., 32.]]])
     """
     where, rank = "convolution_weight_gradient", np.ndim(x) - 2
     x, h = np.asarray(x), np.asarray(h)
@@ -296,6 +314,7 @@ def _transposed(
     checked_rank(where, "x", x, rank)
     checked_rank(where, "w", w, rank, "channels, out channels / groups")
     geometry = _geometry(where, w.shape[2:], stride, padding, dilation)
+    checked_filled(where, x.shape[2:])
     extra = per_axis(where, "output_padding", output_padding, rank, 0)
     if any(e >= s for e, s in zip(extra, geometry[0], strict=True)):
         raise ArgumentError(where, f"output_padding below the stride {geometry[0]}", f"output_padding={output_padding}")

@@ -5,7 +5,7 @@ import numpy as np
 from kinone import kernels
 from kinone.core.op import Array, op
 from kinone.errors import AxisError
-from kinone.ops.arguments import one_axis, shape_of
+from kinone.ops.arguments import one_axis, shape_of, widened
 from kinone.ops.arrange import flip
 from kinone.ops.declare import Bad, ByDefinition, Onnx, Sample, constant, integers, normal
 from kinone.ops.shape import concat, moveaxis
@@ -18,10 +18,14 @@ _ERRORS = [Bad(normal(2, 3), axis=2, match="axis=2 is outside"), Bad(normal(2, 3
 def _running(where: str, x: Array, axis: int | None) -> int:
     if axis is None and len(shape_of(x)) != 1:
         raise AxisError(where, "an axis, as x is not a vector", f"none for shape {shape_of(x)}")
-    return one_axis(where, x, 0 if axis is None else axis)
+    return one_axis(where, x, _axis(axis))
 
 
-@op(onnx=Onnx("CumSum", inputs=("x", "axis")), methods=("cumulative_sum", "cumsum"), numpy=(np.cumsum,),
+def _axis(axis: int | None) -> int:
+    return 0 if axis is None else axis
+
+
+@op(onnx=Onnx("CumSum", inputs=("x", _axis), unless=widened), methods=("cumulative_sum", "cumsum"), numpy=(np.cumsum,),
     dtypes="number", samples=_SAMPLES, errors=_ERRORS)  # fmt: skip
 def cumulative_sum(x: Array, *, axis: int | None = None) -> Array:
     """yᵢ = x₀ + … + xᵢ along `axis`, which a vector may leave out.   ∂L/∂xᵢ = gᵢ + gᵢ₊₁ + ….

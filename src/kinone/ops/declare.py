@@ -1,6 +1,7 @@
 """What an operator declares beside its formula: samples, wrong calls, its place in ONNX. All of it plain data."""
 
-from collections.abc import Callable, Mapping
+import inspect
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -128,26 +129,54 @@ class Bad(Sample):
         self.match, self.error = match, error
 
 
+# ------------------------------------------------------------------------------ the place in ONNX
+Computed = Callable[..., Any]
+"""A pure function; as with a rule, its parameter names say what it needs: attributes, `<input>_shape`, `<input>_dtype`.
+
+It should need no length that it could leave open: an export may not know that of the batch.
+"""
+
+
 @dataclass(frozen=True)
 class Literal:
-    """An ONNX attribute that always has this value (plain strings name attributes of the operator)."""
+    """A value for ONNX that is always this one (plain strings name inputs and attributes of ours)."""
 
     value: Any
+
+
+@dataclass(frozen=True)
+class Listed:
+    """An attribute of one number or several, as the list that ONNX wants."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Default:
+    """An input of ours that ONNX does not let a call leave out; then `otherwise` computes it."""
+
+    name: str
+    otherwise: Computed
 
 
 @dataclass(frozen=True)
 class Onnx:
     """The ONNX operator that computes the same.
 
-    `inputs`: names of our inputs and attributes in ONNX's order ("" for one that is left out); an attribute becomes a
-    constant int64 tensor, the inputs are ours by default. `attributes`: ONNX name → our attribute's, or a `Literal`.
-    `of_booleans`: the operator for boolean inputs, where ONNX has another.
+    `inputs`: in ONNX's order our inputs, attributes or what is computed from them, which become constants (numbers in
+    the dtype of x where ONNX wants them so); by default our inputs. `attributes`: ONNX's name → ours, a `Literal`, or
+    what is computed. None is left out of both, "" of the inputs. `of_booleans`, `of_integers`: the operator for such
+    inputs, where ONNX has another. `unless`: why a call has no such form, or "" if it has; then the definition is
+    exported, if there is one. `differ`: number of an output → why ONNX's is not ours.
     """
 
     op_type: str
-    inputs: tuple[str, ...] | None = None
-    attributes: Mapping[str, Any] = field(default_factory=dict)
+    inputs: tuple[str | Literal | Listed | Default | Computed, ...] | None = None
+    attributes: Mapping[str, str | Literal | Listed | Computed] = field(default_factory=dict)
     of_booleans: str = ""
+    of_integers: str = ""
+    unless: Computed | None = None
+    differ: Mapping[int, str] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         return self.op_type
@@ -155,7 +184,9 @@ class Onnx:
 
 @dataclass(frozen=True)
 class ByDefinition:
-    """ONNX has no such operator; the export writes out the definition in those that it has."""
+    """The export writes out the definition, in operators that ONNX has, `unless` a call (it says why) has no form."""
+
+    unless: Computed | None = None
 
     def __repr__(self) -> str:
         return "by definition"
@@ -169,3 +200,65 @@ class NoOnnx:
 
     def __repr__(self) -> str:
         return f"none: {self.reason}"
+
+
+@dataclass(frozen=True)
+class OnnxNode:
+    """One call as ONNX has it: inputs are numbers of the call's own, constants, or None where one is left out."""
+
+    op_type: str
+    inputs: list[int | Literal | None]
+    attributes: dict[str, Any]
+
+
+def in_onnx(op: Any, inputs: Sequence[Any], attrs: Mapping[str, Any]) -> OnnxNode | ByDefinition | NoOnnx:
+    """What an export writes for a call of `op`: a node, its definition, or nothing, and why."""
+    form = op.onnx
+    if isinstance(form, NoOnnx):
+        return form
+    facts = _facts(op, inputs, attrs)
+    if form.unless is not None and (why := _computed(form.unless, facts)):
+        return NoOnnx(why) if isinstance(form, ByDefinition) or op.definition is None else ByDefinition()
+    if isinstance(form, ByDefinition):
+        return form
+    kinds = {x.dtype.kind for x in inputs if hasattr(x, "dtype")}
+    op_type = form.of_booleans if kinds == {"b"} else form.of_integers if kinds and kinds <= set("iub") else ""
+    slots = [slot for part in form.inputs or op.inputs for slot in _slots(op, inputs, facts, part)]
+    while slots and slots[-1] is None:
+        slots.pop()
+    values = {name: _value(part, facts) for name, part in form.attributes.items()}
+    given = {name: int(v) if isinstance(v, bool) else v for name, v in values.items() if v is not None}
+    return OnnxNode(op_type or form.op_type, slots, given if not op_type else {})
+
+
+def _facts(op: Any, inputs: Sequence[Any], attrs: Mapping[str, Any]) -> dict[str, Any]:
+    shapes = [None if x is None else tuple(np.shape(x)) for x in inputs]
+    dtypes = [getattr(x, "dtype", None) for x in inputs]
+    if op.is_variadic:
+        shapes, dtypes = [tuple(shapes)], [tuple(dtypes)]
+    named = {f"{name}_shape": shape for name, shape in zip(op.inputs, shapes, strict=True)}
+    return {**op.defaults, **attrs, **named, **{f"{n}_dtype": d for n, d in zip(op.inputs, dtypes, strict=True)}}
+
+
+def _computed(function: Computed, facts: Mapping[str, Any]) -> Any:
+    named = inspect.signature(function).parameters.values()
+    return function(**{p.name: facts[p.name] for p in named if p.name in facts or p.default is p.empty})
+
+
+def _value(part: str | Literal | Listed | Computed, facts: Mapping[str, Any]) -> Any:
+    if isinstance(part, Listed):
+        value = facts[part.name]
+        return value if value is None else list(value) if isinstance(value, tuple | list) else [value]
+    return part.value if isinstance(part, Literal) else facts[part] if isinstance(part, str) else _computed(part, facts)
+
+
+def _slots(op: Any, inputs: Sequence[Any], facts: Mapping[str, Any], part: Any) -> list[int | Literal | None]:
+    if (name := getattr(part, "name", part)) in op.inputs:
+        place = op.inputs.index(name)
+        if op.is_variadic:
+            return list(range(len(inputs)))
+        if inputs[place] is not None:
+            return [place]
+        return [Literal(_computed(part.otherwise, facts)) if isinstance(part, Default) else None]
+    value: Any = None if part == "" else _value(part, facts)
+    return [None if value is None else Literal(value)]

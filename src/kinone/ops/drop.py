@@ -35,7 +35,7 @@ def next_key(name: str = "dropout") -> Key:
              Sample(normal(0, 3), p=0.5, key=_KEY)],
     errors=[Bad(normal(2), p=1.5, key=_KEY, match=r"0 ≤ p ≤ 1, got p=1.5"),
             Bad(normal(2), p=-0.1, key=_KEY, match=r"p=-0.1"),
-            Bad(normal(2), p=0.5, key=7, match=r"key \(seed, stream name, step\), got 7"),
+            Bad(normal(2), p=0.5, key=(7,), match=r"key \(seed, stream name, step\), got \(7,\)"),
             Bad(normal(2), p=0.5, key=_KEY, shared_axes=(1,), match=r"shared_axes=1 is outside")])  # fmt: skip
 def keyed_dropout(x: Array, *, p: float, key: Key, shared_axes: tuple[int, ...] = ()) -> Array:
     """y = x·m/(1 − p), m ~ Bernoulli(1 − p) drawn at `key`.   ∂L/∂x = g·m/(1 − p), m drawn again.

@@ -11,11 +11,11 @@ import numpy as np
 
 from kinone import kernels
 from kinone.core.op import Array, op
-from kinone.core.tensor import array_index
 from kinone.errors import AxisError, ShapeError
-from kinone.ops.arguments import along, checked_indices, indexed, one_axis, shape_of
+from kinone.ops.arguments import along, array_index, checked_indices, indexed, one_axis, real_dtype, shape_of
 from kinone.ops.arithmetic import where
-from kinone.ops.declare import Bad, ByDefinition, Literal, NoOnnx, Onnx, Sample, booleans, constant, integers, normal
+from kinone.ops.declare import Bad, Literal, NoOnnx, Onnx, Sample, booleans, constant, integers, normal
+from kinone.ops.shape import expand_dims, reshape, transpose
 
 Shape = tuple[int, ...]
 _ALL = slice(None)
@@ -24,8 +24,85 @@ _FEW = constant([[0, 2], [1, -1]])
 
 
 # ------------------------------------------------------------------------------ any index
-@op(onnx=NoOnnx("the exporter writes Slice, Gather or GatherND, as the index demands"), methods=("__getitem__",),
-    dtypes="any",
+def _spelt(index: Any, ndim: int) -> list[Any]:
+    """The index with slices for an ellipsis and for axes that it leaves out, and integers for booleans."""
+    given, parts = array_index(index), []
+    for part in given if isinstance(given, tuple) else (given,):
+        is_mask = isinstance(part, np.ndarray) and part.dtype.kind == "b"
+        parts += np.nonzero(part) if is_mask else [part]
+    rest = ndim - len([part for part in parts if part is not None and part is not Ellipsis])
+    place = next((i for i, part in enumerate(parts) if part is Ellipsis), len(parts))
+    return [*parts[:place], *(_ALL,) * rest, *parts[place + 1 :]]
+
+
+def _not_sliced(index: Any, x_shape: Shape) -> str:
+    parts = _spelt(index, len(x_shape))
+    is_slice = all(isinstance(part, slice) for part in parts) and any(part != _ALL for part in parts)
+    return "" if is_slice else "Slice takes slices only"
+
+
+def _cuts(index: Any, x_shape: Shape) -> list[tuple[int, int, int, int]]:
+    """(start, stop, axis, step), the far ends as ONNX writes them: beyond all lengths."""
+    far, cuts = np.iinfo(np.int64), []
+    for axis, part in enumerate(_spelt(index, len(x_shape))):
+        if part != _ALL:
+            step = 1 if part.step is None else int(part.step)
+            ends = (0, far.max) if step > 0 else (far.max, far.min)
+            start, stop = part.start, part.stop
+            cuts.append((ends[0] if start is None else int(start), ends[1] if stop is None else int(stop), axis, step))
+    return cuts
+
+
+def _starts(index: Any, x_shape: Shape) -> list[int]:
+    return [start for start, _, _, _ in _cuts(index, x_shape)]
+
+
+def _stops(index: Any, x_shape: Shape) -> list[int]:
+    return [stop for _, stop, _, _ in _cuts(index, x_shape)]
+
+
+def _cut_axes(index: Any, x_shape: Shape) -> list[int]:
+    return [axis for _, _, axis, _ in _cuts(index, x_shape)]
+
+
+def _steps(index: Any, x_shape: Shape) -> list[int]:
+    return [step for _, _, _, step in _cuts(index, x_shape)]
+
+
+def getitem_definition(x: Array, index: Any) -> Array:
+    """Slices, then integers (the arrays as one, over the axes that they pick from as one), then new axes."""
+    parts = _spelt(index, x.ndim)
+    old = [part for part in parts if part is not None]
+    slices = tuple(part if isinstance(part, slice) else _ALL for part in old)
+    y = x if all(part == _ALL for part in slices) else getitem(x, slices)
+    axes = [a for a, part in enumerate(old) if not isinstance(part, slice)]
+    spots = [i for i, part in enumerate(parts) if part is not None and not isinstance(part, slice)]
+    has_array = any(np.ndim(parts[i]) for i in spots)
+    # The axes of the arrays stand where the first array did if nothing parts the arrays, else in front.
+    is_together = has_array and spots[-1] - spots[0] + 1 == len(spots)
+    if not has_array:
+        for a in reversed(axes):
+            y = take(y, np.asarray(old[a]), axis=a)
+    elif len(axes) == 1:
+        y = take(y, old[axes[0]], axis=axes[0])
+    else:
+        first = axes[0] if is_together else 0
+        others = [a for a in range(y.ndim) if a not in axes]
+        y = transpose(y, (*others[:first], *axes, *others[first:]))
+        lengths = y.shape[first : first + len(axes)]
+        places = [checked_indices("getitem", old[a], n) for a, n in zip(axes, lengths, strict=True)]
+        y = reshape(y, (*y.shape[:first], math.prod(lengths), *y.shape[first + len(axes) :]))
+        y = take(y, np.ravel_multi_index(np.broadcast_arrays(*places), lengths), axis=first)
+    arrays = [_ALL] * (y.ndim - sum(isinstance(part, slice) for part in parts))
+    out = [] if is_together else arrays
+    for i, part in enumerate(parts):
+        out = [*out, *(arrays if is_together and i == spots[0] else [] if i in spots else [part])]
+    fresh = tuple(i for i, part in enumerate(out) if part is None)
+    return expand_dims(y, fresh) if fresh else y
+
+
+@op(onnx=Onnx("Slice", inputs=("x", _starts, _stops, _cut_axes, _steps), unless=_not_sliced),
+    definition=getitem_definition, methods=("__getitem__",), dtypes="any",
     samples=[Sample(normal(3, 4), 1), Sample(normal(3, 4), (_ALL, slice(3, None, -2))),
              Sample(normal(3, 4), ([0, 2, 2], [1, -1, -1])), Sample(normal(2, 3, 2), (Ellipsis, None, [1, 0, 1])),
              Sample(normal(2, 3), (np.array([[True, False, True], [False, False, True]]),)), Sample(normal(), (None,)),
@@ -44,12 +121,27 @@ def getitem(x: Array, index: Any) -> Array:
     return indexed("getitem", np.asarray(x), array_index(index))
 
 
-@getitem.backward
+@getitem.backward(serves_tensors=True)
 def getitem_backward(g: Array, x_shape: Shape, index: Any) -> Array:
     return scatter_index(g, index=index, shape=x_shape)
 
 
-@op(onnx=NoOnnx("the exporter writes ScatterND, as the index demands"), dtypes="any",
+def _zeros(shape: Shape, x_dtype: Any) -> Any:
+    return np.zeros(shape, x_dtype)
+
+
+def _places(index: Any, shape: Shape) -> Any:
+    """The coordinates (…, axes) of each element of zeros[index]."""
+    numbers = np.arange(math.prod(shape)).reshape(shape)[array_index(index)]
+    return np.stack(np.unravel_index(numbers, shape), axis=-1)
+
+
+def _addition(index: Any, shape: Shape) -> str | None:
+    places = _places(index, shape).reshape(-1, len(shape))
+    return "add" if len(np.unique(places, axis=0)) < len(places) else None
+
+
+@op(onnx=Onnx("ScatterND", inputs=(_zeros, _places, "x"), attributes={"reduction": _addition}), dtypes="any",
     samples=[Sample(normal(2, 3), index=([1, 1],), shape=(4, 3)),
              Sample(normal(2), index=(slice(1, 3), 0), shape=(4, 2))],
     errors=[Bad(normal(2, 3), index=([4, 1],), shape=(4, 3), match=r"length 4, got 4"),
@@ -73,7 +165,16 @@ def scatter_index_backward(g: Array, index: Any) -> Array:
 
 
 # ------------------------------------------------------------------------------ integers along an axis
-@op(onnx=Onnx("Gather", attributes={"axis": "axis"}), methods=("take",), numpy=(np.take,), dtypes=_PICKS,
+def _is_flat(axis: int | None) -> str:
+    return "" if axis is not None else "x is to be flattened"
+
+
+def take_definition(x: Array, indices: Array, *, axis: int | None = None) -> Array:
+    return take(reshape(x, (-1,)), indices, axis=0) if axis is None else take(x, indices, axis=axis)
+
+
+@op(onnx=Onnx("Gather", attributes={"axis": "axis"}, unless=_is_flat), definition=take_definition, methods=("take",),
+    numpy=(np.take,), dtypes=_PICKS,
     samples=[Sample(normal(3, 4), constant([2, 0, 2]), axis=0), Sample(normal(2, 3, 2), _FEW, axis=1),
              Sample(normal(3), constant(-1), axis=0), Sample(normal(2, 3), constant([5, 0])),
              Sample(normal(3, 2), integers(0), axis=1)],
@@ -92,7 +193,7 @@ def take(x: Array, indices: Array, *, axis: int | None = None) -> Array:
     return np.asarray(np.take(x, checked_indices("take", indices, length), axis))
 
 
-@take.backward
+@take.backward(serves_tensors=True)
 def take_backward(g: Array, indices: Array, x_shape: Shape, axis: int | None) -> tuple[Array, None]:
     if axis is None:
         places = checked_indices("take", array_index(indices), math.prod(x_shape))
@@ -100,8 +201,14 @@ def take_backward(g: Array, indices: Array, x_shape: Shape, axis: int | None) ->
     return scatter_index(g, index=(_ALL,) * (axis % len(x_shape)) + (indices,), shape=x_shape), None
 
 
-@op(onnx=Onnx("GatherElements", attributes={"axis": "axis"}), methods=("take_along_axis", "gather"),
-    numpy=(np.take_along_axis,), dtypes=_PICKS,
+def _is_broadcast(x_shape: Shape, indices_shape: Shape, axis: int) -> str:
+    pairs = zip(x_shape, indices_shape, strict=True)
+    differ = any(m != n for a, (m, n) in enumerate(pairs) if a != axis % len(x_shape))
+    return "ONNX does not broadcast x and indices: expand them first" if differ else ""
+
+
+@op(onnx=Onnx("GatherElements", attributes={"axis": "axis"}, unless=_is_broadcast),
+    methods=("take_along_axis", "gather"), numpy=(np.take_along_axis,), dtypes=_PICKS,
     samples=[Sample(normal(2, 3), _FEW, axis=1), Sample(normal(2, 3), constant([[1, 0, 1]]), axis=0),
              Sample(normal(1, 3), _FEW, axis=-1), Sample(normal(2, 3), constant([[1], [1]]), axis=1)],
     errors=[Bad(normal(2, 3), constant([[0, 3]]), axis=1, match="axis of length 3, got 3"),
@@ -127,12 +234,8 @@ def take_along_axis_backward(g: Array, indices: Array, x_shape: Shape, axis: int
 gather = take_along_axis
 
 
-def scatter_add_definition(x: Array, indices: Array, src: Array, *, axis: int) -> Array:
-    return x + scatter_index(src, index=along("scatter_add", indices, x.shape, axis), shape=x.shape)
-
-
-@op(onnx=Onnx("ScatterElements", attributes={"axis": "axis", "reduction": Literal("add")}), methods=("scatter_add",),
-    dtypes={"x": "any", "indices": "index", "src": "any"}, definition=scatter_add_definition, stretches=False,
+@op(onnx=Onnx("ScatterElements", attributes={"axis": "axis", "reduction": Literal("add")}, unless=_is_broadcast),
+    methods=("scatter_add",), dtypes={"x": "any", "indices": "index", "src": "any"}, stretches=False,
     samples=[Sample(normal(2, 3), constant([[0, 0], [2, -1]]), normal(2, 2), axis=1),
              Sample(normal(3, 2), constant([[1, 1], [1, 0]]), normal(2, 2), axis=0)],
     errors=[Bad(normal(2, 3), _FEW, normal(2, 3), axis=1, match=r"src of shape \(2, 2\), got \(2, 3\)"),
@@ -150,7 +253,7 @@ def scatter_add(x: Array, indices: Array, src: Array, *, axis: int) -> Array:
     return x + kernels.scatter_index(np.asarray(src), grid, np.shape(x))
 
 
-@scatter_add.backward(serves_tensors=True)
+@scatter_add.backward
 def scatter_add_backward(g: Array, indices: Array, axis: int) -> tuple[Array, None, Array]:
     return g, None, lambda: take_along_axis(g, indices, axis=axis)
 
@@ -170,7 +273,16 @@ def one_hot_definition(x: Array, num_classes: int, *, dtype: Any = np.float32) -
     return take(np.eye(num_classes, dtype=dtype), x, axis=0)
 
 
-@op(onnx=ByDefinition(), dtypes="integer", no_gradient="the input is an integer", definition=one_hot_definition,
+def _off_and_on(dtype: Any) -> Any:
+    return np.array([0, 1], dtype)
+
+
+def _is_number(x_shape: Shape) -> str:
+    return "" if x_shape else "ONNX's OneHot wants an axis"
+
+
+@op(onnx=Onnx("OneHot", inputs=("x", "num_classes", _off_and_on), unless=_is_number), dtypes="integer",
+    no_gradient="the input is an integer", definition=one_hot_definition,
     samples=[Sample(integers(3), 10), Sample(constant([[0, 2], [1, 1]]), 3, dtype=bool), Sample(constant(1), 2)],
     errors=[Bad(constant([0, 5, 4]), 3, match=r"classes from 0 to 2, got 5"), Bad(constant([-1]), 3, match="got -1"),
             Bad(normal(2), 3, match="got float64")])  # fmt: skip
@@ -184,7 +296,7 @@ def one_hot(x: Array, num_classes: int, *, dtype: Any = np.float32) -> Array:
     strange = x[(x < 0) | (x >= num_classes)]
     if strange.size:
         raise AxisError("one_hot", f"classes from 0 to {num_classes - 1}", str(strange[np.argmax(np.abs(strange))]))
-    return np.equal(x[..., None], np.arange(num_classes)).astype(dtype)
+    return np.equal(x[..., None], np.arange(num_classes)).astype(real_dtype("one_hot", dtype))
 
 
 @op(onnx=Onnx("Gather", inputs=("w", "indices"), attributes={"axis": Literal(0)}),
@@ -223,7 +335,7 @@ def masked_fill_definition(x: Array, mask: Array, value: float) -> Array:
     return where(mask, value, x)
 
 
-@op(onnx=ByDefinition(), methods=("masked_fill",), dtypes={"x": "any", "mask": "mask"},
+@op(onnx=Onnx("Where", inputs=("mask", "value", "x")), methods=("masked_fill",), dtypes={"x": "any", "mask": "mask"},
     definition=masked_fill_definition,
     samples=[Sample(normal(2, 3), booleans(2, 3), value=0.5), Sample(integers(2, 1), booleans(3), value=7),
              Sample(normal(3), booleans(2, 3), value=-np.inf, smooth=False, reason="−∞ has no differences")],
@@ -256,82 +368,3 @@ def nonzero(x: Array) -> tuple[Array, ...]:
     if not np.ndim(x):
         raise ShapeError("nonzero", "at least one axis", "a 0-d array")
     return np.nonzero(x)
-
-
-# ------------------------------------------------------------------------------ diagonals
-_MATRICES = [Sample(normal(3, 4)), Sample(normal(2, 3, 2), k=1), Sample(normal(2, 3), k=-1), Sample(integers(2, 2))]
-_NO_MATRIX = [Bad(normal(3), match=r"at least two axes, got \(3,\)")]
-
-
-def _matrix(where: str, x: Any) -> Shape:
-    if len(shape_of(x)) < 2:
-        raise ShapeError(where, "x with at least two axes", f"{shape_of(x)}")
-    return shape_of(x)
-
-
-@op(onnx=Onnx("Trilu", inputs=("x", "k"), attributes={"upper": Literal(0)}), methods=("tril",), numpy=(np.tril,),
-    dtypes="any", samples=_MATRICES, errors=_NO_MATRIX)  # fmt: skip
-def tril(x: Array, *, k: int = 0) -> Array:
-    """y = x on and below the k-th diagonal of each matrix, 0 above.   ∂L/∂x = g on and below it, 0 above.
-
-    >>> tril(np.array([[1, 2], [3, 4]]))
-    array([[1, 0],
-           [3, 4]])
-    """
-    _matrix("tril", x)
-    return np.tril(x, k)
-
-
-@tril.backward
-def tril_backward(g: Array, k: int) -> Array:
-    return tril(g, k=k)
-
-
-@op(onnx=Onnx("Trilu", inputs=("x", "k"), attributes={"upper": Literal(1)}), methods=("triu",), numpy=(np.triu,),
-    dtypes="any", samples=_MATRICES, errors=_NO_MATRIX)  # fmt: skip
-def triu(x: Array, *, k: int = 0) -> Array:
-    """y = x on and above the k-th diagonal of each matrix, 0 below.   ∂L/∂x = g on and above it, 0 below.
-
-    >>> triu(np.array([[1, 2], [3, 4]]))
-    array([[1, 2],
-           [0, 4]])
-    """
-    _matrix("triu", x)
-    return np.triu(x, k)
-
-
-@triu.backward
-def triu_backward(g: Array, k: int) -> Array:
-    return triu(g, k=k)
-
-
-def _on_diagonal(shape: Shape, offset: int) -> tuple[Any, ...]:
-    """The index of the elements (i, i + offset) of the matrices (..., n, m)."""
-    n, m = shape[-2:]
-    rows = np.arange(max(0, -offset), max(0, -offset, min(n, m - offset)))
-    return ..., rows, rows + offset
-
-
-def diagonal(x: Array, *, offset: int = 0) -> Array:
-    """y[…, i] = x[…, i, i + `offset`], the diagonal of each matrix in the last two axes.
-
-    >>> diagonal(np.array([[1, 2], [3, 4]]))
-    array([1, 4])
-    """
-    return getitem(x, _on_diagonal(_matrix("diagonal", x), offset))
-
-
-def diag(x: Array, *, offset: int = 0) -> Array:
-    """y = the diagonal of the matrix x, or the square matrix with the vector x on its diagonal.
-
-    >>> diag(np.array([1, 2]))
-    array([[1, 0],
-           [0, 2]])
-    """
-    shape = shape_of(x)
-    if len(shape) == 2:
-        return diagonal(x, offset=offset)
-    if len(shape) != 1:
-        raise ShapeError("diag", "a vector or a matrix", f"shape {shape}")
-    n = shape[0] + abs(offset)
-    return scatter_index(x, index=_on_diagonal((n, n), offset), shape=(n, n))

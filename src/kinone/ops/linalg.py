@@ -9,7 +9,7 @@ from kinone import kernels
 from kinone.core.op import Array, op
 from kinone.errors import ShapeError
 from kinone.ops.arguments import one_axis, shape_of
-from kinone.ops.declare import Bad, ByDefinition, NoOnnx, Onnx, Sample, constant, definite, integers, invertible, normal
+from kinone.ops.declare import Bad, Literal, NoOnnx, Onnx, Sample, constant, definite, integers, invertible, normal
 from kinone.ops.reduce import sum
 from kinone.ops.shape import matrix_transpose, reshape
 
@@ -90,7 +90,11 @@ def linear_definition(x: Array, w: Array, b: Array | None = None) -> Array:
     return y if b is None else y + b
 
 
-@op(onnx=ByDefinition(), definition=linear_definition,
+def _not_gemm(x_shape: Shape) -> str:
+    return "" if len(x_shape) == 2 else "Gemm takes matrices"
+
+
+@op(onnx=Onnx("Gemm", attributes={"transB": Literal(1)}, unless=_not_gemm), definition=linear_definition,
     samples=[Sample(normal(2, 3), normal(4, 3), normal(4)), Sample(normal(2, 2, 3), normal(2, 3), None),
              Sample(normal(3), normal(2, 3), normal(2)), Sample(normal(0, 3), normal(2, 3), normal(2))],
     errors=[Bad(normal(2, 4), normal(2, 3), match=r"x with 3 features \(w has shape \(2, 3\)\), got 4"),

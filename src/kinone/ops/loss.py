@@ -46,6 +46,15 @@ def _check_shapes(where: str, x: Any, target: Any) -> None:
         raise ShapeError(where, f"a target of x's shape {shape_of(x)}", f"{shape_of(target)}")
 
 
+def _weighted(where: str, losses: Any, weight: Any) -> Any:
+    if weight is None:
+        return losses
+    lengths = zip(shape_of(weight)[::-1], shape_of(losses)[::-1], strict=False)
+    if len(shape_of(weight)) > len(shape_of(losses)) or any(m not in (1, n) for m, n in lengths):
+        raise ShapeError(where, f"weights that broadcast to {shape_of(losses)}", f"{shape_of(weight)}")
+    return losses * weight
+
+
 # ---------------------------------------------------------------------------------- classes
 def softmax_nll_definition(x: Array, target: Array, *, axis: int = 1) -> Array:
     return -squeeze(take_along_axis(log_softmax(x, axis=axis), expand_dims(target, axis), axis=axis), axis)
@@ -195,7 +204,7 @@ def binary_cross_entropy(x: Any, target: Any, weight: Any = None, *, reduction: 
     true = where(never, _LEAST_LOG, log(where(never, 1.0, x)))
     false = where(always, _LEAST_LOG, log1p(-where(always, 0.0, x)))
     losses = -(target * true + (1 - target) * false)
-    return _reduced("binary_cross_entropy", losses if weight is None else losses * weight, reduction)
+    return _reduced("binary_cross_entropy", _weighted("binary_cross_entropy", losses, weight), reduction)
 
 
 def binary_cross_entropy_with_logits(
@@ -209,12 +218,9 @@ def binary_cross_entropy_with_logits(
     array([6.931e-01, 1.000e+04])
     """
     _check_shapes("binary_cross_entropy_with_logits", x, target)
-    positive = target if pos_weight is None else target * pos_weight
-    losses = positive * softplus(-x) + (1 - target) * softplus(x)
-    losses = losses if weight is None else losses * weight
-    if losses.shape != x.shape:
-        raise ShapeError("binary_cross_entropy_with_logits", f"weights that broadcast to {x.shape}", f"{losses.shape}")
-    return _reduced("binary_cross_entropy_with_logits", losses, reduction)
+    name = "binary_cross_entropy_with_logits"
+    losses = _weighted(name, target, pos_weight) * softplus(-x) + (1 - target) * softplus(x)
+    return _reduced(name, _weighted(name, losses, weight), reduction)
 
 
 def sigmoid_focal_loss(x: Any, target: Any, *, alpha: float = 0.25, gamma: float = 2.0, reduction: str = "mean") -> Any:

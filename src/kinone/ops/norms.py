@@ -9,7 +9,7 @@ from kinone.core.op import Array, op
 from kinone.errors import ArgumentError, ShapeError
 from kinone.ops.arguments import one_axis
 from kinone.ops.arithmetic import maximum, sqrt
-from kinone.ops.declare import Bad, ByDefinition, Onnx, Sample, constant, large, normal, positive
+from kinone.ops.declare import Bad, ByDefinition, Default, Onnx, Sample, constant, large, normal, positive
 from kinone.ops.exponential import exp, log
 from kinone.ops.reduce import max, mean, sum, vector_norm
 from kinone.ops.shape import reshape, stop_gradient
@@ -152,7 +152,20 @@ def batch_norm_inference_definition(
     return _affine((x - mean) / sqrt(var + eps), w, b)
 
 
-@op(onnx=Onnx("BatchNormalization", inputs=("x", "w", "b", "mean", "var"), attributes={"epsilon": "eps"}),
+def _ones(mean_shape: Shape, mean_dtype: Any) -> Any:
+    return np.ones(mean_shape, mean_dtype)
+
+
+def _zeros(mean_shape: Shape, mean_dtype: Any) -> Any:
+    return np.zeros(mean_shape, mean_dtype)
+
+
+def _is_elsewhere(x_shape: Shape, axis: int) -> str:
+    return "" if axis % len(x_shape) == 1 else "ONNX's channels are axis 1"
+
+
+@op(onnx=Onnx("BatchNormalization", inputs=("x", Default("w", _ones), Default("b", _zeros), "mean", "var"),
+              attributes={"epsilon": "eps"}, unless=_is_elsewhere),
     definition=batch_norm_inference_definition, stretches=False,
     samples=[Sample(normal(2, 2, 3), positive(2), positive(2), normal(2), normal(2)),
              Sample(normal(1, 2), positive(2), positive(2), None, None, eps=0.1),
@@ -205,7 +218,18 @@ def layer_norm_definition(
     return _affine(centred / sqrt(mean(centred * centred, axis=axes, keepdims=True) + eps), w, b)
 
 
-@op(onnx=Onnx("LayerNormalization", attributes={"axis": "axis", "epsilon": "eps"}), definition=layer_norm_definition,
+def _scale(x_shape: Shape, x_dtype: Any, axis: int) -> Any:
+    return np.ones(x_shape[axis % len(x_shape) :], x_dtype)
+
+
+def _is_double(x_dtype: Any) -> str:
+    return "ONNX takes mean and variance in float32" if x_dtype == np.float64 else ""
+
+
+_NORM = {"attributes": {"axis": "axis", "epsilon": "eps"}, "unless": _is_double}
+
+
+@op(onnx=Onnx("LayerNormalization", inputs=("x", Default("w", _scale), "b"), **_NORM), definition=layer_norm_definition,
     samples=[Sample(normal(2, 3), normal(3), normal(3)), Sample(normal(2, 2, 3), normal(2, 3), normal(2, 3), axis=1),
              Sample(normal(2, 3), None, None, eps=0.1), Sample(normal(0, 3), normal(3), None)],
     errors=[Bad(normal(2, 3), normal(2), None, match=r"w of shape \(3,\), got \(2,\)"),
@@ -235,7 +259,7 @@ def rms_norm_definition(x: Array, w: Array | None = None, *, axis: int = -1, eps
     return _affine(x / sqrt(mean(x * x, axis=axes, keepdims=True) + eps), w, None)
 
 
-@op(onnx=Onnx("RMSNormalization", attributes={"axis": "axis", "epsilon": "eps"}), definition=rms_norm_definition,
+@op(onnx=Onnx("RMSNormalization", inputs=("x", Default("w", _scale)), **_NORM), definition=rms_norm_definition,
     samples=[Sample(normal(2, 3), normal(3)), Sample(normal(2, 2, 3), normal(2, 3), axis=1),
              Sample(normal(2, 3), None, eps=0.1)],
     errors=[Bad(normal(2, 3), normal(2), match=r"w of shape \(3,\), got \(2,\)"),

@@ -8,10 +8,11 @@ import numpy as np
 from kinone.core.op import Array, op
 from kinone.errors import ArgumentError, ShapeError
 from kinone.ops.arguments import along, one_axis, shape_of
-from kinone.ops.declare import Bad, ByDefinition, Literal, NoOnnx, Onnx, Sample, constant, distinct, integers, normal
+from kinone.ops.compare import less, less_equal
+from kinone.ops.declare import Bad, ByDefinition, Listed, Literal, Onnx, Sample, constant, distinct, integers, normal
 from kinone.ops.index import getitem, scatter_index, take_along_axis
-from kinone.ops.reduce import mean
-from kinone.ops.shape import expand_dims, reshape
+from kinone.ops.reduce import mean, sum
+from kinone.ops.shape import astype, expand_dims, reshape
 
 _OUTSIDE = Bad(normal(2, 3), axis=2, match="axis=2 is outside")
 _WHOLE = "the output is an integer"
@@ -30,7 +31,8 @@ def sort_definition(x: Array, *, axis: int = -1, descending: bool = False, stabl
 
 @op(onnx=ByDefinition(), methods=("sort",), dtypes="number", definition=sort_definition,
     samples=[Sample(distinct(2, 3)), Sample(distinct(4, 2), axis=0, descending=True), Sample(integers(7)),
-             Sample(distinct(0, 2), axis=0)], errors=[_OUTSIDE, Bad(normal(), match="is outside")])  # fmt: skip
+             Sample(distinct(0, 2), axis=0), Sample(distinct(5), stable=False)],
+    errors=[_OUTSIDE, Bad(normal(), match="is outside")])  # fmt: skip
 def sort(x: Array, *, axis: int = -1, descending: bool = False, stable: bool = True) -> Array:
     """y = x in rising (or falling) order along `axis`.   ∂L/∂x = g in x's own order.
 
@@ -55,7 +57,8 @@ def argsort_definition(x: Array, *, axis: int = -1, descending: bool = False, st
 
 
 @op(onnx=ByDefinition(), methods=("argsort",), dtypes="number", definition=argsort_definition, no_gradient=_WHOLE,
-    samples=[Sample(normal(2, 3)), Sample(constant([1, 0, 1, 0]), descending=True), Sample(normal(3, 2), axis=0)],
+    samples=[Sample(normal(2, 3)), Sample(constant([1, 0, 1, 0]), descending=True), Sample(normal(3, 2), axis=0),
+             Sample(normal(3), stable=False)],
     errors=[_OUTSIDE])  # fmt: skip
 def argsort(x: Array, *, axis: int = -1, descending: bool = False, stable: bool = True) -> Array:
     """y = the indices that put x in rising (or falling) order along `axis`: sort(x) = take_along_axis(x, y).
@@ -67,10 +70,11 @@ def argsort(x: Array, *, axis: int = -1, descending: bool = False, stable: bool 
     return _order(x, one_axis("argsort", x, axis), is_descending=descending)
 
 
-@op(onnx=Onnx("TopK", inputs=("x", "k"), attributes={"axis": "axis", "largest": "largest", "sorted": "sorted"}),
+@op(onnx=Onnx("TopK", inputs=("x", Listed("k")),
+              attributes={"axis": "axis", "largest": "largest", "sorted": Literal(1)}),
     methods=("topk",), dtypes="number",
     samples=[Sample(distinct(2, 5), 3), Sample(distinct(4, 2), 1, axis=0, largest=False), Sample(integers(2, 6), 4),
-             Sample(normal(3), 0)],
+             Sample(normal(3), 0), Sample(distinct(4), 2, sorted=False)],
     errors=[Bad(normal(2, 3), 4, match="k from 0 to 3, the length of axis -1, got 4"),
             Bad(normal(2, 3), 1, axis=2, match="axis=2 is outside")])  # fmt: skip
 def topk(x: Array, k: int, *, axis: int = -1, largest: bool = True, sorted: bool = True) -> tuple[Array, Array]:
@@ -94,7 +98,13 @@ def topk_backward(g: tuple[Array, Array], y: tuple[Array, Array], x_shape: tuple
     return scatter_index(g[0], index=along("topk", y[1], x_shape, axis), shape=x_shape)
 
 
-@op(onnx=NoOnnx("ONNX has no binary search"), numpy=(np.searchsorted,), dtypes="number", no_gradient=_WHOLE,
+def searchsorted_definition(x1: Array, x2: Array, *, side: str = "left") -> Array:
+    is_before = (less if side == "left" else less_equal)(x1, expand_dims(x2, -1))
+    return sum(astype(is_before, np.int64), axis=-1)
+
+
+@op(onnx=ByDefinition(), definition=searchsorted_definition, numpy=(np.searchsorted,), dtypes="number",
+    no_gradient=_WHOLE,
     samples=[Sample(constant([1.0, 2.0, 2.0, 3.0]), normal(2, 3)), Sample(constant([1, 2, 2, 3]), integers(4)),
              Sample(constant([1, 2, 2, 3]), integers(4), side="right")],
     errors=[Bad(normal(2, 2), normal(2), match="x1 with one axis"),

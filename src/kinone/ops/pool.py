@@ -15,16 +15,42 @@ from kinone import kernels
 from kinone.core.op import Array, op
 from kinone.errors import ArgumentError, ShapeError
 from kinone.kernels.windows import Ints, Pairs
-from kinone.ops.declare import Bad, NoOnnx, Onnx, Sample, constant, distinct, integers, normal
-from kinone.ops.index import take_along_axis
+from kinone.ops.declare import Bad, ByDefinition, NoOnnx, Onnx, Sample, constant, distinct, integers, normal
+from kinone.ops.index import scatter_add, take_along_axis
 from kinone.ops.shape import reshape
-from kinone.ops.window import Padding, PerAxis, checked_fit, checked_rank, padding_pairs, per_axis
+from kinone.ops.window import (
+    Padding,
+    PerAxis,
+    checked_fit,
+    checked_rank,
+    dilations,
+    kernel_shape,
+    padding_pairs,
+    pads,
+    per_axis,
+    strides,
+)  # fmt: skip
 
-_WINDOW = {"kernel_shape": "kernel_size", "strides": "stride", "pads": "padding", "ceil_mode": "ceil_mode"}
+
+def _strides(x_shape: Ints, kernel_size: PerAxis, stride: PerAxis | None) -> Ints:
+    return strides(x_shape, kernel_size if stride is None else stride)
+
+
+def _is_rounded_up(
+    x_shape: Ints, kernel_size: PerAxis, stride: PerAxis | None, padding: Padding, ceil_mode: bool,
+    dilation: PerAxis = 1,
+) -> bool:  # fmt: skip
+    """Whether `ceil_mode` makes a difference: older ONNX counts windows that begin in the padding after x."""
+    given = ("ONNX", np.broadcast_to(0, x_shape), kernel_size, stride, padding, dilation)
+    return ceil_mode and _windows(*given, True) != _windows(*given, False)
+
+
+_WINDOW = {"kernel_shape": kernel_shape, "strides": _strides, "pads": pads, "ceil_mode": _is_rounded_up}
 
 
 # ------------------------------------------------------------------------------ the largest
-@op(onnx=Onnx("MaxPool", attributes={**_WINDOW, "dilations": "dilation"}),
+@op(onnx=Onnx("MaxPool", attributes={**_WINDOW, "dilations": dilations},
+              differ={1: "ONNX's indices count over batch and channels too"}),
     samples=[Sample(distinct(2, 1, 7), kernel_size=3, stride=2, padding=1), Sample(distinct(1, 2, 4, 5), kernel_size=2),
              Sample(distinct(1, 1, 5, 5), kernel_size=(3, 2), stride=1, padding=((1, 0), (0, 1)), ceil_mode=True),
              Sample(distinct(1, 1, 6, 5), kernel_size=2, stride=3, dilation=(2, 1), ceil_mode=True),
@@ -63,7 +89,14 @@ def max_pool_backward(g: tuple[Array, Array], y: tuple[Array, Array], x_shape: I
     return max_unpool(g[0], y[1], size=x_shape[2:])
 
 
-@op(onnx=NoOnnx("ONNX's MaxUnpool counts its indices over batch and channels too"), stretches=False,
+def max_unpool_definition(x: Array, indices: Array, *, size: PerAxis) -> Array:
+    size = per_axis("max_unpool", "size", size, x.ndim - 2)
+    flat = (*x.shape[:2], math.prod(x.shape[2:]))
+    zeros = np.zeros((*x.shape[:2], math.prod(size)), x.dtype)
+    return reshape(scatter_add(zeros, reshape(indices, flat), reshape(x, flat), axis=2), (*x.shape[:2], *size))
+
+
+@op(onnx=ByDefinition(), definition=max_unpool_definition, stretches=False,
     dtypes={"x": "float", "indices": "index"},
     samples=[Sample(normal(1, 2, 2, 3), integers(1, 2, 2, 3, high=12), size=(3, 4)),
              Sample(normal(2, 1, 3), integers(2, 1, 3, high=5), size=(5,)),
@@ -91,7 +124,7 @@ def max_unpool(x: Array, indices: Array, *, size: PerAxis) -> Array:
     return kernels.max_pool_backward(x, indices, size)
 
 
-@max_unpool.backward
+@max_unpool.backward(serves_tensors=True)
 def max_unpool_backward(g: Array, indices: Array) -> tuple[Array, None]:
     def flat(a: Array) -> Array:
         return reshape(a, (*a.shape[:2], math.prod(a.shape[2:])))
@@ -100,10 +133,11 @@ def max_unpool_backward(g: Array, indices: Array) -> tuple[Array, None]:
 
 
 # ------------------------------------------------------------------------------ the average
-_AVERAGE = Onnx("AveragePool", attributes={**_WINDOW, "count_include_pad": "count_include_pad"})
+def _is_divided(divisor_override: int | None) -> str:
+    return "" if divisor_override is None else "ONNX divides by the number of elements"
 
 
-@op(onnx=_AVERAGE,
+@op(onnx=Onnx("AveragePool", attributes={**_WINDOW, "count_include_pad": "count_include_pad"}, unless=_is_divided),
     samples=[Sample(normal(2, 1, 7), kernel_size=3, stride=2, padding=1), Sample(normal(1, 2, 4, 5), kernel_size=2),
              Sample(normal(1, 1, 5, 5), kernel_size=(3, 2), padding=1, ceil_mode=True, count_include_pad=False),
              Sample(normal(1, 1, 5, 6), kernel_size=(3, 2), padding=1, stride=(3, 3), ceil_mode=True),
@@ -147,7 +181,8 @@ def avg_pool_backward(
     samples=[Sample(normal(2, 1, 4), size=7, kernel_size=3, stride=2, padding=1),
              Sample(normal(1, 1, 2, 3), size=(3, 4), kernel_size=(3, 2), padding=1, ceil_mode=True,
                     count_include_pad=False),
-             Sample(normal(0, 1, 2), size=4, kernel_size=2)],
+             Sample(normal(0, 1, 2), size=4, kernel_size=2),
+             Sample(normal(1, 1, 2), size=4, kernel_size=2, divisor_override=3)],
     errors=[Bad(normal(1, 2, 3, 3), size=4, kernel_size=2, match=r"x of shape \(…, 2, 2\), got shape \(1, 2, 3, 3\)"),
             Bad(normal(1, 2, 3, 3), size=(4, 4, 4), kernel_size=2, match="size")])  # fmt: skip
 def avg_unpool(

@@ -9,9 +9,10 @@ from kinone import kernels
 from kinone.core.graph import unbroadcast
 from kinone.core.op import Array, op
 from kinone.errors import ArgumentError, ShapeError
+from kinone.ops.arguments import shape_of
 from kinone.ops.arithmetic import clip, maximum, minimum, where
 from kinone.ops.declare import Bad, ByDefinition, Literal, Onnx, Sample, away, constant, integers, large, normal
-from kinone.ops.exponential import exp
+from kinone.ops.exponential import exp, expm1
 from kinone.ops.shape import reshape
 
 _SELU_ALPHA, _SELU_SCALE = 1.6732632423543772, 1.0507009873554805
@@ -56,7 +57,11 @@ def prelu_definition(x: Array, w: Array) -> Array:
     return maximum(x, 0) + reshape(w, _beside(x.shape, w.shape)) * minimum(x, 0)
 
 
-@op(onnx=ByDefinition(), definition=prelu_definition,
+def _not_last(x_shape: tuple[int, ...], w_shape: tuple[int, ...]) -> str:
+    return "ONNX's slopes belong to the last axis" if len(x_shape) > 2 and w_shape and w_shape != (1,) else ""
+
+
+@op(onnx=Onnx("PRelu", unless=_not_last), definition=prelu_definition,
     samples=[Sample(away(2, 3, 2), normal(3)), Sample(away(2, 3), normal(1)), Sample(away(4), normal()),
              Sample(large(2, 3), normal(3))],
     errors=[Bad(normal(2, 3), normal(2), match=r"w of shape \(\), \(1,\) or \(3,\), got \(2,\)", error=ShapeError),
@@ -70,16 +75,16 @@ def prelu(x: Array, w: Array) -> Array:
     array([[-0.5 , -0.25],
            [ 2.  ,  2.  ]])
     """
-    x, w = np.asarray(x), np.asarray(w)
-    return np.where(x > 0, x, x * w.reshape(_beside(x.shape, w.shape)))
+    shape = _beside(shape_of(x), shape_of(w))
+    return np.where(np.greater(x, 0), x, np.multiply(x, np.reshape(w, shape) if shape else w))
 
 
 @prelu.backward(serves_tensors=True)
 def prelu_backward(g: Array, x: Array, w: Array) -> tuple[Array, Array]:
-    shape = _beside(x.shape, w.shape)
+    shape = _beside(shape_of(x), shape_of(w))
     return (
         lambda: where(x > 0, g, g * reshape(w, shape)),
-        lambda: reshape(unbroadcast(where(x > 0, 0, g * x), shape), w.shape),
+        lambda: reshape(unbroadcast(where(x > 0, 0, g * x), shape), shape_of(w)),
     )
 
 
@@ -129,7 +134,12 @@ def selu_backward(g: Array, x: Array) -> Array:
     return where(x > 0, g * _SELU_SCALE, g * (_SELU_SCALE * _SELU_ALPHA * exp(minimum(x, 0))))
 
 
-@op(onnx=Onnx("Celu", attributes={"alpha": "alpha"}), samples=[*_ELEMENTS, Sample(away(2, 3), alpha=0.3)],
+def celu_definition(x: Array, *, alpha: float = 1.0) -> Array:
+    return where(x > 0, x, alpha * expm1(minimum(x, 0) / alpha))
+
+
+@op(onnx=Onnx("Celu", attributes={"alpha": "alpha"}), definition=celu_definition,
+    samples=[*_ELEMENTS, Sample(away(2, 3), alpha=0.3)],
     errors=[*_NO_FLOATS, Bad(normal(2), alpha=0.0, match="alpha > 0, got alpha=0.0", error=ArgumentError)])  # fmt: skip
 def celu(x: Array, *, alpha: float = 1.0) -> Array:
     """y = x if x > 0, else α (e^(x/α) − 1).   ∂L/∂x = g if x > 0, else g · e^(x/α).
@@ -143,7 +153,7 @@ def celu(x: Array, *, alpha: float = 1.0) -> Array:
     return np.where(x > 0, x, alpha * kernels.expm1(np.minimum(x, 0) / alpha))
 
 
-@celu.backward
+@celu.backward(serves_tensors=True)
 def celu_backward(g: Array, x: Array, alpha: float) -> Array:
     return where(x > 0, g, g * exp(minimum(x, 0) / alpha))
 
@@ -205,7 +215,11 @@ def hard_sigmoid_backward(g: Array, x: Array) -> Array:
     return where((x > -3) & (x < 3), g / 6, 0)
 
 
-@op(onnx=Onnx("HardSwish"), errors=_NO_FLOATS,
+def hard_swish_definition(x: Array) -> Array:
+    return x * hard_sigmoid(x)
+
+
+@op(onnx=Onnx("HardSwish"), definition=hard_swish_definition, errors=_NO_FLOATS,
     samples=[Sample(away(2, 3, kinks=(-3, 3), scale=5)), Sample(large(2, 3)),
              Sample(constant([-3.0, 3.0]), smooth=False, reason="kinks")])  # fmt: skip
 def hard_swish(x: Array) -> Array:
@@ -218,7 +232,7 @@ def hard_swish(x: Array) -> Array:
     return x * np.clip(x / 6 + 0.5, 0, 1)
 
 
-@hard_swish.backward
+@hard_swish.backward(serves_tensors=True)
 def hard_swish_backward(g: Array, x: Array) -> Array:
     return where(x >= 3, g, where(x > -3, g * (x / 3 + 0.5), 0))
 

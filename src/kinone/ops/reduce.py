@@ -4,17 +4,20 @@
 elements tie for a maximum or minimum, they share its gradient equally.
 """
 
+from typing import Any
+
 import numpy as np
 
 from kinone import kernels
 from kinone.core.op import Array, op
 from kinone.errors import ArgumentError
-from kinone.ops.arguments import filled, kept_shape, reduced_axes, reduced_count, shape_of
+from kinone.ops.arguments import filled, kept_shape, reduced_axes, reduced_count, shape_of, widened
 from kinone.ops.arithmetic import abs, sign, sqrt, where
+from kinone.ops.compare import equal, not_equal
 from kinone.ops.declare import (
     Bad,
     ByDefinition,
-    NoOnnx,
+    Listed,
     Onnx,
     Sample,
     away,
@@ -40,8 +43,13 @@ _TWICE = Bad(normal(2, 3), axis=(0, -2), match="each axis once")
 _EMPTY = Bad(normal(0, 3), axis=0, match="at least one element along axis=0")
 
 
-def _onnx(op_type: str) -> Onnx:
-    return Onnx(op_type, inputs=("x", "axis"), attributes={"keepdims": "keepdims"})
+def _is_noop(axis: Axis) -> bool | None:
+    return True if isinstance(axis, tuple | list) and not axis else None
+
+
+def _onnx(op_type: str, unless: Any = None) -> Onnx:
+    attributes = {"keepdims": "keepdims", "noop_with_empty_axes": _is_noop}
+    return Onnx(op_type, inputs=("x", Listed("axis")), attributes=attributes, unless=unless)
 
 
 def _spread(g: Array, x_shape: Shape, axis: Axis) -> Array:
@@ -50,7 +58,7 @@ def _spread(g: Array, x_shape: Shape, axis: Axis) -> Array:
 
 
 # ------------------------------------------------------------------------------ sums
-@op(onnx=_onnx("ReduceSum"), methods=("sum",), numpy=(np.sum,), dtypes="any", errors=[_OUTSIDE, _TWICE],
+@op(onnx=_onnx("ReduceSum", widened), methods=("sum",), numpy=(np.sum,), dtypes="any", errors=[_OUTSIDE, _TWICE],
     samples=[*_SAMPLES, *_WHOLE, Sample(normal(0, 3), axis=0)])  # fmt: skip
 def sum(x: Array, *, axis: Axis = None, keepdims: bool = False) -> Array:
     """y = Σ x.   ∂L/∂x = g, spread over the summed axes.
@@ -177,7 +185,12 @@ def vector_norm_definition(x: Array, *, axis: Axis = None, keepdims: bool = Fals
     return pow(sum(pow(size, ord), axis=axis, keepdims=keepdims), 1 / ord)
 
 
-@op(onnx=ByDefinition(), methods=("norm",), numpy=(np.linalg.vector_norm,), definition=vector_norm_definition,
+def _not_euclidean(ord: float) -> str:
+    return "" if ord == 2 else "ReduceL2 is the norm of order 2"
+
+
+@op(onnx=_onnx("ReduceL2", _not_euclidean), methods=("norm",), numpy=(np.linalg.vector_norm,),
+    definition=vector_norm_definition,
     samples=[*_SAMPLES, Sample(away(2, 3), axis=1, ord=1), Sample(distinct(2, 3), axis=0, ord=np.inf),
              Sample(distinct(2, 3), ord=-np.inf), Sample(away(2, 3), axis=-1, keepdims=True, ord=2.5),
              Sample(large(4)),
@@ -216,6 +229,7 @@ norm = vector_norm
 # ------------------------------------------------------------------------------ products
 def prod_definition(x: Array, *, axis: Axis = None, keepdims: bool = False) -> Array:
     """Pairs, pairs of pairs, …: no division, so that zeros need no special case in any derivative."""
+    x = x if x.dtype.kind == "f" else astype(x, np.result_type(x.dtype, np.uint64 if x.dtype.kind == "u" else np.int64))
     kept = kept_shape(x.shape, axis)
     axes = tuple(range(x.ndim)) if axis is None else reduced_axes("prod", x, axis) or ()
     others = tuple(a for a in range(x.ndim) if a not in axes)
@@ -228,7 +242,7 @@ def prod_definition(x: Array, *, axis: Axis = None, keepdims: bool = False) -> A
     return reshape(y if n else sum(y, axis=0) + 1, kept if keepdims else tuple(x.shape[a] for a in others))
 
 
-@op(onnx=_onnx("ReduceProd"), methods=("prod",), numpy=(np.prod,), dtypes="any", definition=prod_definition,
+@op(onnx=_onnx("ReduceProd", widened), methods=("prod",), numpy=(np.prod,), dtypes="any", definition=prod_definition,
     samples=[*_SAMPLES, *_WHOLE, Sample(constant([[0.0, 2.0, 3.0], [0.0, 0.0, 5.0]]), axis=1),
              Sample(normal(0, 2), axis=0)], errors=[_OUTSIDE, _TWICE])  # fmt: skip
 def prod(x: Array, *, axis: Axis = None, keepdims: bool = False) -> Array:
@@ -286,8 +300,31 @@ _PLACES = [Sample(normal(2, 3, 2)), Sample(normal(2, 3), axis=-1), Sample(intege
 _PLACE = "the output is an integer"
 
 
-@op(onnx=Onnx("ArgMax", attributes={"axis": "axis", "keepdims": "keepdims"}), methods=("argmax",), numpy=(np.argmax,),
-    dtypes="number", no_gradient=_PLACE, samples=_PLACES, errors=[_OUTSIDE, _EMPTY])  # fmt: skip
+def _chosen(op_type: str) -> Onnx:
+    return Onnx(op_type, attributes={"axis": "axis", "keepdims": "keepdims"}, unless=_is_flat)
+
+
+def _is_flat(axis: int | None) -> str:
+    return "" if axis is not None else "x is to be flattened"
+
+
+def _place(search: Any, x: Array, axis: int | None, keepdims: bool) -> Array:
+    if axis is not None:
+        return search(x, axis=axis, keepdims=keepdims)
+    y = search(reshape(x, (-1,)), axis=0)
+    return reshape(y, (1,) * x.ndim) if keepdims else y
+
+
+def argmax_definition(x: Array, *, axis: int | None = None, keepdims: bool = False) -> Array:
+    return _place(argmax, x, axis, keepdims)
+
+
+def argmin_definition(x: Array, *, axis: int | None = None, keepdims: bool = False) -> Array:
+    return _place(argmin, x, axis, keepdims)
+
+
+@op(onnx=_chosen("ArgMax"), definition=argmax_definition, methods=("argmax",), numpy=(np.argmax,), dtypes="number",
+    no_gradient=_PLACE, samples=_PLACES, errors=[_OUTSIDE, _EMPTY])  # fmt: skip
 def argmax(x: Array, *, axis: int | None = None, keepdims: bool = False) -> Array:
     """y = the index of the largest x along `axis`, the first one of a tie; in x flattened if `axis` is None.
 
@@ -297,8 +334,8 @@ def argmax(x: Array, *, axis: int | None = None, keepdims: bool = False) -> Arra
     return np.argmax(filled("argmax", x, axis), axis=axis, keepdims=keepdims)
 
 
-@op(onnx=Onnx("ArgMin", attributes={"axis": "axis", "keepdims": "keepdims"}), methods=("argmin",), numpy=(np.argmin,),
-    dtypes="number", no_gradient=_PLACE, samples=_PLACES, errors=[_OUTSIDE, _EMPTY])  # fmt: skip
+@op(onnx=_chosen("ArgMin"), definition=argmin_definition, methods=("argmin",), numpy=(np.argmin,), dtypes="number",
+    no_gradient=_PLACE, samples=_PLACES, errors=[_OUTSIDE, _EMPTY])  # fmt: skip
 def argmin(x: Array, *, axis: int | None = None, keepdims: bool = False) -> Array:
     """y = the index of the smallest x along `axis`, the first one of a tie; in x flattened if `axis` is None.
 
@@ -312,11 +349,22 @@ def argmin(x: Array, *, axis: int | None = None, keepdims: bool = False) -> Arra
 _TRUTHS = [Sample(booleans(2, 3)), Sample(booleans(2, 3, 2), axis=(0, 2)), Sample(normal(0, 2), axis=0),
            Sample(integers(2, 3), axis=1, keepdims=True)]  # fmt: skip
 _TRUTH = "the output is boolean"
-_LOGICAL = NoOnnx("ONNX has no reduction of booleans")
 
 
-@op(onnx=_LOGICAL, methods=("any",), numpy=(np.any,), dtypes="any", no_gradient=_TRUTH, samples=_TRUTHS,
-    errors=[_OUTSIDE, _TWICE])  # fmt: skip
+def any_definition(x: Array, *, axis: Axis = None, keepdims: bool = False) -> Array:
+    return count_nonzero(x, axis=axis, keepdims=keepdims) != 0
+
+
+def all_definition(x: Array, *, axis: Axis = None, keepdims: bool = False) -> Array:
+    return count_nonzero(equal(x, np.zeros((), x.dtype)), axis=axis, keepdims=keepdims) == 0
+
+
+def count_nonzero_definition(x: Array, *, axis: Axis = None, keepdims: bool = False) -> Array:
+    return sum(astype(not_equal(x, np.zeros((), x.dtype)), np.int64), axis=axis, keepdims=keepdims)
+
+
+@op(onnx=ByDefinition(), definition=any_definition, methods=("any",), numpy=(np.any,), dtypes="any",
+    no_gradient=_TRUTH, samples=_TRUTHS, errors=[_OUTSIDE, _TWICE])  # fmt: skip
 def any(x: Array, *, axis: Axis = None, keepdims: bool = False) -> Array:
     """y = whether some x is true (not 0); false for no elements.
 
@@ -326,8 +374,8 @@ def any(x: Array, *, axis: Axis = None, keepdims: bool = False) -> Array:
     return np.any(x, axis=reduced_axes("any", x, axis), keepdims=keepdims)
 
 
-@op(onnx=_LOGICAL, methods=("all",), numpy=(np.all,), dtypes="any", no_gradient=_TRUTH, samples=_TRUTHS,
-    errors=[_OUTSIDE, _TWICE])  # fmt: skip
+@op(onnx=ByDefinition(), definition=all_definition, methods=("all",), numpy=(np.all,), dtypes="any",
+    no_gradient=_TRUTH, samples=_TRUTHS, errors=[_OUTSIDE, _TWICE])  # fmt: skip
 def all(x: Array, *, axis: Axis = None, keepdims: bool = False) -> Array:
     """y = whether every x is true (not 0); true for no elements.
 
@@ -337,8 +385,8 @@ def all(x: Array, *, axis: Axis = None, keepdims: bool = False) -> Array:
     return np.all(x, axis=reduced_axes("all", x, axis), keepdims=keepdims)
 
 
-@op(onnx=_LOGICAL, methods=("count_nonzero",), numpy=(np.count_nonzero,), dtypes="any", no_gradient=_PLACE,
-    samples=_TRUTHS, errors=[_OUTSIDE, _TWICE])  # fmt: skip
+@op(onnx=ByDefinition(), definition=count_nonzero_definition, methods=("count_nonzero",), numpy=(np.count_nonzero,),
+    dtypes="any", no_gradient=_PLACE, samples=_TRUTHS, errors=[_OUTSIDE, _TWICE])  # fmt: skip
 def count_nonzero(x: Array, *, axis: Axis = None, keepdims: bool = False) -> Array:
     """y = the number of x that are not 0.
 

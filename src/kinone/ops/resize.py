@@ -10,9 +10,11 @@ from kinone.core.op import Array, op
 from kinone.errors import ArgumentError, ShapeError
 from kinone.kernels.windows import Ints
 from kinone.ops.arguments import shape_of
-from kinone.ops.declare import Bad, NoOnnx, Sample, normal
+from kinone.ops.declare import Bad, NoOnnx, Onnx, Sample, normal
+from kinone.ops.index import take
+from kinone.ops.reduce import sum
 from kinone.ops.shape import reshape, transpose
-from kinone.ops.window import PerAxis, per_axis, segments
+from kinone.ops.window import PerAxis, checked_filled, per_axis, segments
 
 _MODES = {
     "nearest": (1, 2, 3), "nearest-exact": (1, 2, 3), "linear": (1,), "bilinear": (2,), "trilinear": (3,),
@@ -20,7 +22,58 @@ _MODES = {
 }  # fmt: skip
 
 
-@op(onnx=NoOnnx("the exporter writes Resize, as mode and align_corners demand"),
+def interpolate_definition(
+    x: Array, *, size: PerAxis | None = None, scale_factor: float | Sequence[float] | None = None,
+    mode: str = "nearest", align_corners: bool = False,
+) -> Array:  # fmt: skip
+    """One axis after the other: what goes into each element, weighted, and its sum."""
+    lines = _lines("interpolate", x.shape[2:], size, scale_factor, mode, align_corners)
+    for axis, (indices, weights) in enumerate(lines, 2):
+        x = take(x, indices, axis=axis)
+        if weights is not None:
+            x = x * weights.reshape(weights.shape + (1,) * (x.ndim - axis - 2)).astype(x.dtype)
+        x = sum(x, axis=axis + 1)
+    return x
+
+
+def _not_resize(mode: str, scale_factor: float | Sequence[float] | None) -> str:
+    if mode == "area":
+        return "ONNX has no averages over what an element covers"
+    factors = scale_factor if isinstance(scale_factor, Sequence) else (scale_factor or 1,)
+    return "" if all(np.float32(f) == f for f in factors) else "ONNX's scales are in float32"
+
+
+def _scales(x_shape: Ints, scale_factor: float | Sequence[float] | None) -> Sequence[float] | None:
+    if scale_factor is None or isinstance(scale_factor, Sequence):
+        return scale_factor
+    return (scale_factor,) * (len(x_shape) - 2)
+
+
+def _sizes(x_shape: Ints, size: PerAxis | None) -> Ints | None:
+    return None if size is None else per_axis("Resize", "size", size, len(x_shape) - 2)
+
+
+def _axes(x_shape: Ints) -> list[int]:
+    return list(range(2, len(x_shape)))
+
+
+def _kind(mode: str) -> str:
+    return "nearest" if mode.startswith("nearest") else "cubic" if mode == "bicubic" else "linear"
+
+
+def _coordinates(mode: str, align_corners: bool) -> str:
+    return "asymmetric" if mode == "nearest" else "align_corners" if align_corners else "half_pixel"
+
+
+def _nearest(mode: str) -> str | None:
+    return {"nearest": "floor", "nearest-exact": "round_prefer_ceil"}.get(mode)
+
+
+_RESIZE = {"mode": _kind, "coordinate_transformation_mode": _coordinates, "nearest_mode": _nearest, "axes": _axes}
+
+
+@op(onnx=Onnx("Resize", inputs=("x", "", _scales, _sizes), attributes=_RESIZE, unless=_not_resize),
+    definition=interpolate_definition,
     samples=[Sample(normal(1, 2, 3, 4), size=(5, 2)), Sample(normal(2, 1, 4), scale_factor=1.5, mode="nearest-exact"),
              Sample(normal(1, 2, 4), size=7, mode="linear", align_corners=True),
              Sample(normal(1, 2, 3, 3), scale_factor=(2, 1.5), mode="bilinear"),
@@ -58,7 +111,7 @@ def interpolate(
     return kernels.resize_forward(x, lines)
 
 
-@interpolate.backward
+@interpolate.backward(serves_tensors=True)
 def interpolate_backward(
     g: Array, x_shape: Ints, scale_factor: float | Sequence[float] | None, mode: str, align_corners: bool
 ) -> Array:
@@ -163,8 +216,7 @@ def _lines(
     rank = len(size)
     if rank not in (1, 2, 3):
         raise ShapeError(where, "x with one to three spatial axes", f"{rank}")
-    if 0 in size:
-        raise ShapeError(where, "x with at least one element along each spatial axis", f"{size}")
+    checked_filled(where, size)
     if mode not in _MODES:
         raise ArgumentError(where, f"mode to be one of {', '.join(_MODES)}", f"mode={mode!r}")
     if rank not in _MODES[mode]:
@@ -180,7 +232,8 @@ def _lines(
         steps = [n / m for n, m in zip(size, out, strict=True)]
     else:
         factors = scale_factor if isinstance(scale_factor, Sequence) else (scale_factor,) * rank
-        out = tuple(int(n * f) for n, f in zip(size, factors, strict=False))
+        is_usable = all(isinstance(f, int | float) and 0 < f < 2**31 for f in factors)
+        out = tuple(int(n * f) for n, f in zip(size, factors, strict=False)) if is_usable else (0,)
         if len(factors) != rank or min(out) < 1:
             raise ArgumentError(where, "scale_factor that leaves at least one element of each axis", f"{scale_factor}")
         steps = [1 / f for f in factors]

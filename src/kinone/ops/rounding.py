@@ -1,10 +1,13 @@
 """Rounding, and what rounded quotients leave over."""
 
+from typing import Any
+
 import numpy as np
 
 from kinone.core.op import Array, op
 from kinone.ops.arithmetic import divide, where
 from kinone.ops.declare import Bad, ByDefinition, Literal, Onnx, Sample, away, constant, integers, normal
+from kinone.ops.shape import astype
 
 _JUMPS = tuple(float(n) / 2 for n in range(-4, 5))
 _STEPS = [
@@ -25,7 +28,7 @@ _NOT_DIVIDED = [
 ]
 
 
-@op(onnx=Onnx("Floor"), methods=("floor",), numpy=(np.floor,), dtypes="number", samples=_STEPS)
+@op(onnx=Onnx("Floor", of_integers="Identity"), methods=("floor",), numpy=(np.floor,), dtypes="number", samples=_STEPS)
 def floor(x: Array) -> Array:
     """y = ⌊x⌋, the largest integer ≤ x.   ∂L/∂x = 0.
 
@@ -35,7 +38,7 @@ def floor(x: Array) -> Array:
     return np.floor(x)
 
 
-@op(onnx=Onnx("Ceil"), methods=("ceil",), numpy=(np.ceil,), dtypes="number", samples=_STEPS)
+@op(onnx=Onnx("Ceil", of_integers="Identity"), methods=("ceil",), numpy=(np.ceil,), dtypes="number", samples=_STEPS)
 def ceil(x: Array) -> Array:
     """y = ⌈x⌉, the smallest integer ≥ x.   ∂L/∂x = 0.
 
@@ -45,7 +48,7 @@ def ceil(x: Array) -> Array:
     return np.ceil(x)
 
 
-@op(onnx=Onnx("Round"), methods=("round",), numpy=(np.round,), dtypes="number", samples=_STEPS)
+@op(onnx=Onnx("Round", of_integers="Identity"), methods=("round",), numpy=(np.round,), dtypes="number", samples=_STEPS)
 def round(x: Array) -> Array:
     """y = the integer nearest to x, of two the even one.   ∂L/∂x = 0.
 
@@ -79,7 +82,10 @@ def rounded_backward(g: Array) -> Array:
 
 
 def floor_divide_definition(a: Array, b: Array) -> Array:
-    return floor(divide(a, b))
+    dtype = np.result_type(*(x.dtype if hasattr(x, "dtype") else x for x in (a, b)))
+    if dtype.kind == "f":
+        return floor(divide(a, b))
+    return astype(floor(divide(astype(a, np.float64), astype(b, np.float64))), dtype)  # exact below 2⁵³
 
 
 @op(onnx=ByDefinition(), definition=floor_divide_definition, methods=("__floordiv__",), reflected=("__rfloordiv__",),
@@ -103,8 +109,13 @@ def remainder_definition(a: Array, b: Array) -> Array:
     return a - b * floor_divide(a, b)
 
 
-@op(onnx=ByDefinition(), definition=remainder_definition, methods=("__mod__",), reflected=("__rmod__",),
-    numpy=(np.remainder,), dtypes="number", samples=_DIVIDED, errors=_NOT_DIVIDED)  # fmt: skip
+def _is_fraction(a_dtype: Any, b_dtype: Any) -> str:
+    is_whole = all(dtype is None or dtype.kind in "iu" for dtype in (a_dtype, b_dtype))
+    return "" if is_whole else "of floating numbers, ONNX's Mod takes the sign of a"
+
+
+@op(onnx=Onnx("Mod", unless=_is_fraction), definition=remainder_definition, methods=("__mod__",),
+    reflected=("__rmod__",), numpy=(np.remainder,), dtypes="number", samples=_DIVIDED, errors=_NOT_DIVIDED)  # fmt: skip
 def remainder(a: Array, b: Array) -> Array:
     """y = a − b · ⌊a / b⌋, with the sign of b.   ∂L/∂a = g,  ∂L/∂b = −g · ⌊a / b⌋.
 

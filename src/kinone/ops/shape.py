@@ -8,10 +8,9 @@ import numpy as np
 
 from kinone.core.graph import unbroadcast
 from kinone.core.op import Array, op
-from kinone.errors import AxisError, DtypeError, ShapeError
-from kinone.ops.arguments import one_axis, reduced_axes, shape_of
-from kinone.ops.declare import Bad, ByDefinition, NoOnnx, Onnx, Sample, booleans, integers, normal
-from kinone.ops.index import getitem
+from kinone.errors import AxisError, ShapeError
+from kinone.ops.arguments import one_axis, real_dtype, reduced_axes, shape_of
+from kinone.ops.declare import Bad, ByDefinition, Listed, Onnx, Sample, booleans, integers, normal
 
 Shape = tuple[int, ...]
 Axis = int | tuple[int, ...] | None
@@ -46,7 +45,11 @@ def stop_gradient(x: Array) -> Array:
     return np.asarray(x)
 
 
-@op(onnx=NoOnnx("Cast takes a dtype as a number: the exporter writes it"), methods=("astype",), dtypes="any",
+def _to(dtype: Any) -> Any:
+    return np.dtype(dtype)
+
+
+@op(onnx=Onnx("Cast", attributes={"to": _to}), methods=("astype",), dtypes="any",
     samples=[Sample(normal(2, 3), dtype=np.float64),
              Sample(normal(2, 3), dtype="float32", smooth=False, reason="rounding is not smooth"),
              Sample(integers(2, 3), dtype=np.float64), Sample(booleans(2, 3), dtype=int)],
@@ -58,13 +61,7 @@ def astype(x: Array, dtype: Any) -> Array:
     >>> astype(np.array([1.7, -1.7]), int)
     array([ 1, -1])
     """
-    try:
-        wanted = np.dtype(dtype)
-    except TypeError:
-        raise DtypeError("astype", "a dtype", repr(dtype)) from None
-    if wanted.kind not in "fiub":
-        raise DtypeError("astype", "a dtype of real numbers, integers or booleans", str(wanted))
-    return np.asarray(x).astype(wanted, copy=False)
+    return np.asarray(x).astype(real_dtype("astype", dtype), copy=False)
 
 
 @astype.backward
@@ -73,7 +70,12 @@ def astype_backward(g: Array, x_dtype: Any) -> Array | None:
 
 
 # ------------------------------------------------------------------------------ lengths
-@op(onnx=Onnx("Reshape", inputs=("x", "shape")), methods=("reshape",), numpy=(np.reshape,), dtypes="any",
+def _has_zero(shape: int | Shape) -> bool | None:
+    return True if 0 in (shape if isinstance(shape, tuple | list) else (shape,)) else None  # else 0 keeps a length
+
+
+@op(onnx=Onnx("Reshape", inputs=("x", Listed("shape")), attributes={"allowzero": _has_zero}), methods=("reshape",),
+    numpy=(np.reshape,), dtypes="any",
     samples=[Sample(normal(2, 3), (3, 2)), Sample(normal(2, 3), (-1, 1, 2)), Sample(normal(), (1, 1)),
              Sample(normal(0, 3), (0, 5))],
     errors=[Bad(normal(2, 3), (4, 2), match=r"a shape for 6 elements .* got \(4, 2\)"),
@@ -87,7 +89,7 @@ def reshape(x: Array, shape: int | Shape) -> Array:
     """
     try:
         return np.reshape(x, shape)
-    except ValueError:
+    except (ValueError, TypeError):
         raise ShapeError("reshape", f"a shape for {np.size(x)} elements (at most one -1)", f"{shape}") from None
 
 
@@ -105,7 +107,20 @@ def flatten_definition(x: Array, *, start_axis: int = 0, end_axis: int = -1) -> 
     return reshape(x, (*x.shape[:start], math.prod(x.shape[start : end + 1]), *x.shape[end + 1 :]))
 
 
-@op(onnx=ByDefinition(), methods=("flatten",), dtypes="any", definition=flatten_definition,
+def _flat_shape(x_shape: Shape, start_axis: int, end_axis: int) -> Shape:
+    """Lengths before the joined axes are kept (0), whatever they are."""
+    if not x_shape:
+        return (1,)
+    start, end = start_axis % len(x_shape), end_axis % len(x_shape)
+    return (*(0,) * start, -1, *x_shape[end + 1 :])
+
+
+def _flat_of_none(x_shape: Shape, start_axis: int) -> str:
+    return "−1 stands for no length beside a 0" if 0 in x_shape[start_axis % max(len(x_shape), 1) :] else ""
+
+
+@op(onnx=Onnx("Reshape", inputs=("x", _flat_shape), unless=_flat_of_none), methods=("flatten",), dtypes="any",
+    definition=flatten_definition,
     samples=[Sample(normal(2, 3)), Sample(normal(2, 3, 2), start_axis=1), Sample(normal(2, 3, 2), end_axis=-2),
              Sample(normal())],
     errors=[Bad(normal(2, 3), start_axis=2, match="start_axis=2 is outside"),
@@ -122,7 +137,7 @@ def flatten(x: Array, *, start_axis: int = 0, end_axis: int = -1) -> Array:
 flatten.backward(reshape_backward, serves_tensors=True)
 
 
-@op(onnx=Onnx("Squeeze", inputs=("x", "axis")), methods=("squeeze",), numpy=(np.squeeze,), dtypes="any",
+@op(onnx=Onnx("Squeeze", inputs=("x", Listed("axis"))), methods=("squeeze",), numpy=(np.squeeze,), dtypes="any",
     samples=[Sample(normal(1, 3, 1)), Sample(normal(1, 3, 1), 0), Sample(normal(1, 3, 1), (0, -1))],
     errors=[Bad(normal(2, 1), 0, match="length 1"), Bad(normal(2, 1), 2, match="axis=2 is outside")])  # fmt: skip
 def squeeze(x: Array, axis: Axis = None) -> Array:
@@ -140,7 +155,7 @@ def squeeze(x: Array, axis: Axis = None) -> Array:
 squeeze.backward(reshape_backward)
 
 
-@op(onnx=Onnx("Unsqueeze", inputs=("x", "axis")), methods=("expand_dims", "unsqueeze"),
+@op(onnx=Onnx("Unsqueeze", inputs=("x", Listed("axis"))), methods=("expand_dims", "unsqueeze"),
     numpy=(np.expand_dims,), dtypes="any",
     samples=[Sample(normal(2, 3), 1), Sample(normal(2, 3), (0, -1)), Sample(normal(), -1)],
     errors=[Bad(normal(2, 3), 3, match="axis from -3 to 2"),
@@ -152,7 +167,7 @@ def expand_dims(x: Array, axis: int | tuple[int, ...] = 0) -> Array:
     array([[1],
            [2]])
     """
-    axes = axis if isinstance(axis, tuple) else (axis,)
+    axes = axis if isinstance(axis, tuple | list) else (axis,)
     grown = np.broadcast_to(0, (1,) * (len(shape_of(x)) + len(axes)))
     return np.expand_dims(x, reduced_axes("expand_dims", grown, axes) or ())
 
@@ -160,7 +175,7 @@ def expand_dims(x: Array, axis: int | tuple[int, ...] = 0) -> Array:
 expand_dims.backward(reshape_backward)
 
 
-@op(onnx=Onnx("Expand", inputs=("x", "shape")), methods=("expand", "broadcast_to"),
+@op(onnx=Onnx("Expand", inputs=("x", Listed("shape"))), methods=("expand", "broadcast_to"),
     numpy=(np.broadcast_to,), dtypes="any",
     samples=[Sample(normal(2, 1), (4, 2, 3)), Sample(normal(), (2, 2)), Sample(normal(1, 3), (0, 3))],
     errors=[Bad(normal(2, 3), (2, 4), match=r"a shape that \(2, 3\) broadcasts to, got \(2, 4\)")])  # fmt: skip
@@ -173,7 +188,7 @@ def expand(x: Array, shape: int | Shape) -> Array:
     """
     try:
         return np.broadcast_to(x, shape)
-    except ValueError:
+    except (ValueError, TypeError):
         raise ShapeError("expand", f"a shape that {shape_of(x)} broadcasts to", f"{shape}") from None
 
 
@@ -186,7 +201,11 @@ broadcast_to = expand
 
 
 # ------------------------------------------------------------------------------ order of the axes
-@op(onnx=Onnx("Transpose", attributes={"perm": "axes"}), methods=("transpose", "permute"),
+def _perm(x_shape: Shape, axes: Shape | None) -> list[int] | None:
+    return None if axes is None else [a % len(x_shape) for a in axes]
+
+
+@op(onnx=Onnx("Transpose", attributes={"perm": _perm}), methods=("transpose", "permute"),
     numpy=(np.transpose,), dtypes="any",
     samples=[Sample(normal(2, 3)), Sample(normal(2, 3, 2), (2, 0, 1)), Sample(normal(2, 3, 1), (0, -1, 1)),
              Sample(normal())],
@@ -278,21 +297,18 @@ def concat_backward(g: Array, xs_shape: tuple[Shape, ...], axis: int) -> Array:
     return split(g, [shape[axis] for shape in xs_shape], axis=axis)
 
 
-def split_definition(x: Array, sections: int | Sequence[int], *, axis: int = 0) -> tuple[Array, ...]:
-    axis = one_axis("split", x, axis)
-    n = x.shape[axis]
-    if isinstance(sections, int):
+def _lengths(x_shape: Shape, sections: int | Sequence[int], axis: int) -> list[int]:
+    n = x_shape[axis]
+    if isinstance(sections, int | np.integer):
         if sections < 1 or n % sections:
-            raise ShapeError("split", f"a length along axis {axis} that {sections} divides", f"shape {x.shape}")
+            raise ShapeError("split", f"a length along axis {axis} that {sections} divides", f"shape {x_shape}")
         sections = [n // sections] * sections
     if min(sections, default=0) < 0 or math.fsum(sections) != n:
-        raise ShapeError("split", f"lengths that add up to {n}, axis {axis} of {x.shape}", f"{sections}")
-    ends = np.cumsum(sections, dtype=int).tolist()
-    lead = (slice(None),) * axis
-    return tuple(getitem(x, (*lead, slice(end - n, end))) for n, end in zip(sections, ends, strict=True))
+        raise ShapeError("split", f"lengths that add up to {n}, axis {axis} of {x_shape}", f"{sections}")
+    return list(sections)
 
 
-@op(onnx=ByDefinition(), methods=("split",), dtypes="any", definition=split_definition,
+@op(onnx=Onnx("Split", inputs=("x", _lengths), attributes={"axis": "axis"}), methods=("split",), dtypes="any",
     samples=[Sample(normal(4, 2), 2), Sample(normal(2, 4), (1, 3), axis=1), Sample(normal(3), (0, 3))],
     errors=[Bad(normal(4, 2), 3, match="that 3 divides"), Bad(normal(4, 2), (1, 2), match="add up to 4"),
             Bad(normal(4, 2), 2, axis=2, match="axis=2 is outside")])  # fmt: skip
@@ -304,10 +320,14 @@ def split(x: Array, sections: int | Sequence[int], *, axis: int = 0) -> tuple[Ar
     >>> split(np.arange(4), 2), split(np.arange(4), [1, 3])
     ((array([0, 1]), array([2, 3])), (array([0]), array([1, 2, 3])))
     """
-    return split_definition(np.asarray(x), sections, axis=axis)
+    x = np.asarray(x)
+    axis = one_axis("split", x, axis)
+    lengths = _lengths(x.shape, sections, axis)
+    ends, lead = np.cumsum(lengths, dtype=int).tolist(), (slice(None),) * axis
+    return tuple(x[(*lead, slice(end - n, end))] for n, end in zip(lengths, ends, strict=True))
 
 
-@split.backward(serves_tensors=True)
+@split.backward
 def split_backward(g: tuple[Array, ...], axis: int) -> Array:
     return concat(*g, axis=axis)
 
@@ -340,7 +360,7 @@ def stack_backward(g: Array, axis: int) -> Array:
 
 def unstack_definition(x: Array, *, axis: int = 0) -> tuple[Array, ...]:
     axis = one_axis("unstack", x, axis)
-    parts = split_definition(x, (1,) * x.shape[axis], axis=axis)
+    parts = split(x, (1,) * x.shape[axis], axis=axis)
     return tuple(squeeze(part, axis) for part in parts)
 
 

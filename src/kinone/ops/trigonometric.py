@@ -141,8 +141,8 @@ def hypot_backward(g: Array, y: Array, a: Array, b: Array) -> tuple[Array, Array
 
 
 def atan2_definition(a: Array, b: Array) -> Array:
-    turn = where(a < 0, -pi, pi) if isinstance(b, int | float) else where(a < 0, -pi, pi) + 0 * b
-    return atan(divide(a, b)) + where(b < 0, turn, 0.0)
+    y = atan(divide(a, b))
+    return where(b < 0, where(a < 0, y - pi, y + pi), y)
 
 
 @op(onnx=ByDefinition(), definition=atan2_definition, numpy=(np.arctan2,),

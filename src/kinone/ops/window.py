@@ -22,7 +22,7 @@ def per_axis(where: str, name: str, value: Any, rank: int, least: int = 1) -> In
     if (
         not isinstance(values, Sequence)
         or len(values) != rank
-        or not all(isinstance(v, int | np.integer) and v >= least for v in values)
+        or not all(isinstance(v, int | np.integer) and not isinstance(v, bool) and v >= least for v in values)
     ):
         one_each = f", or {rank} of them" if rank > 1 else ""
         raise ArgumentError(where, f"{name} to be an integer of at least {least}{one_each}", f"{name}={value!r}")
@@ -59,8 +59,15 @@ def checked_rank(where: str, name: str, a: Any, rank: int, leading: str = "batch
         raise ShapeError(where, f"{name} of shape ({leading}, {spatial})", f"shape {shape}", hint=hint)
 
 
+def checked_filled(where: str, size: Ints) -> None:
+    """Refuse an x without elements along a spatial axis."""
+    if 0 in size:
+        raise ShapeError(where, "x with at least one element along each spatial axis", f"{size}")
+
+
 def checked_fit(where: str, size: Ints, kernel: Ints, padding: Pairs, dilation: Ints) -> None:
     """Refuse a kernel that does not fit into the padded x."""
+    checked_filled(where, size)
     spans = tuple(d * (k - 1) + 1 for k, d in zip(kernel, dilation, strict=True))
     padded = tuple(n + before + after for n, (before, after) in zip(size, padding, strict=True))
     if any(n < span for n, span in zip(padded, spans, strict=True)):
@@ -69,6 +76,38 @@ def checked_fit(where: str, size: Ints, kernel: Ints, padding: Pairs, dilation: 
         raise ShapeError(where, expected, f"{padded}", hint="use a smaller kernel or more padding.")
 
 
+# ------------------------------------------------------------------------------ as attributes of ONNX nodes
+def strides(x_shape: Ints, stride: PerAxis) -> Ints:
+    """One for each spatial axis; likewise below."""
+    return per_axis("strides", "stride", stride, len(x_shape) - 2)
+
+
+def dilations(x_shape: Ints, dilation: PerAxis) -> Ints:
+    """One for each spatial axis."""
+    return per_axis("dilations", "dilation", dilation, len(x_shape) - 2)
+
+
+def kernel_shape(x_shape: Ints, kernel_size: PerAxis) -> Ints:
+    """One for each spatial axis."""
+    return per_axis("kernel_shape", "kernel_size", kernel_size, len(x_shape) - 2)
+
+
+def pads(x_shape: Ints, padding: Padding) -> Ints:
+    """All that goes before x, then all that goes after."""
+    return _before_and_after(padding_pairs("pads", padding, len(x_shape) - 2))
+
+
+def kernel_pads(w_shape: Ints, stride: PerAxis, padding: Padding, dilation: PerAxis) -> Ints:
+    """The same, where the kernel may decide ("same")."""
+    given = strides(w_shape, stride), dilations(w_shape, dilation)
+    return _before_and_after(convolution_padding("pads", padding, w_shape[2:], *given))
+
+
+def _before_and_after(pairs: Pairs) -> Ints:
+    return tuple(n for ends in zip(*pairs, strict=True) for n in ends)
+
+
+# ------------------------------------------------------------------------------ averages
 def segments(n: int, m: int) -> tuple[Any, Any]:
     """Indices and weights (m, longest) of the averages over m stretches that cover n elements as evenly as can be.
 

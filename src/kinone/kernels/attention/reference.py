@@ -108,7 +108,7 @@ def _scores(
     if mask is not None:
         mask = np.broadcast_to(mask, (*batch, length, width))
     sequences = max(1, BLOCK // max(1, length * width))
-    queries = length if sequences > 1 else max(1, BLOCK // max(1, width))
+    queries = max(1, length if sequences > 1 else BLOCK // max(1, width))
     for i in range(0, len(q), sequences):
         for j in range(0, length, queries):
             rows = (slice(i, i + sequences), slice(j, min(j + queries, length)))

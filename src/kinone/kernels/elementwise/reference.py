@@ -177,5 +177,6 @@ def gelu_backward(g: Array, x: Array, approximate: str) -> Array:
     """∂L/∂x = g · (Φ(x) + x · φ(x)), or the derivative of the approximation."""
     if approximate == "none":
         return g * (0.5 * erfc(x * -sqrt(0.5)) + x * np.exp(-0.5 * x * x) / sqrt(2 * pi))
+    x = np.clip(x, -1e4, 1e4)  # beyond, where tanh has long been ±1, its slope would be 0 · ∞
     t = np.tanh(sqrt(2 / pi) * (x + _GELU_CUBE * x * x * x))
     return 0.5 * g * (1 + t + x * (1 - t * t) * (sqrt(2 / pi) * (1 + 3 * _GELU_CUBE * x * x)))

@@ -51,9 +51,10 @@ def ctc_backward(g: Array, x: Array, labels: Array, skips: Array, ends: Array, l
         is_active = (t < lengths)[:, None]
         np.add.at(gx[t], places, np.where(is_active, share, 0))
         if t:
-            total = alphas[t] - emissions[t]
+            steps = _steps(alphas[t - 1], skips)
+            total = np.logaddexp.reduce(steps, axis=0)
             back = np.zeros_like(share)
-            for step, came in enumerate(_steps(alphas[t - 1], skips)):
+            for step, came in enumerate(steps):
                 back[:, : share.shape[1] - step] += (share * _shares(total, came))[:, step:]
             share = np.where(is_active, back, share)
     return gx.astype(x.dtype, copy=False)

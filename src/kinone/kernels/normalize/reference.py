@@ -63,14 +63,14 @@ def norm_backward(
     g_mean: Array | float = 0.0, g_var: Array | float = 0.0,
 ) -> tuple[Array, Array]:  # fmt: skip
     """∂L/∂x = (h − mean h − x̂·mean(h·x̂))/√(σ² + ε) + (∂L/∂μ + 2·(x − μ)·∂L/∂σ²)/n with h = g·w; and x̂ itself."""
-    hat, _, var, n = _standardized(x, axes, eps, is_centred)
+    hat, mean, var, n = _standardized(x, axes, eps, is_centred)
     root = np.sqrt(var + eps)
     h = widened(g) if w is None else widened(g) * w
     gx = h - hat * (sum(h * hat, axes, True) / n)
     if is_centred:
         gx -= sum(h, axes, True) / n
     gx /= root
-    gx += (g_mean + hat * (2.0 * g_var * root)) / n
+    gx += (g_mean + (x - mean) * (2.0 * g_var)) / n
     return gx.astype(x.dtype, copy=False), hat.astype(x.dtype, copy=False)
 
 
@@ -104,8 +104,8 @@ def batch_norm_inference_backward(
     scale = (1.0 if w is None else widened(w)) / root
     gb = sum(g, axes, True)
     total = sum(g * (widened(x) - mean), axes, True)
+    gw = total / root
     gx, g_mean, g_var, gw, gb = (
-        part.astype(x.dtype, copy=False)
-        for part in (g * scale, -scale * gb, -0.5 * scale * total / (root * root), total / root, gb)
+        part.astype(x.dtype, copy=False) for part in (g * scale, -scale * gb, -0.5 * scale * (gw / root), gw, gb)
     )
     return gx, g_mean, g_var, gw, gb

@@ -33,8 +33,10 @@ def var(x: Array, axis: Axis, correction: float, keepdims: bool) -> Array:
 
 
 def std(x: Array, axis: Axis, correction: float, keepdims: bool) -> Array:
-    """y = √var x over `axis`; in float16 the variance may not fit where its root does."""
-    return _narrowed(np.sqrt(var(widened(x), axis, correction, keepdims)), x)
+    """y = √var x over `axis`; a power of two, which rounds nothing, keeps the squares from over- and underflow."""
+    wide = widened(x)
+    size = np.ldexp(wide.dtype.type(1), np.frexp(np.max(np.abs(wide), initial=0))[1] - 1)
+    return _narrowed(np.sqrt(var(wide / size, axis, correction, keepdims)) * size, x)
 
 
 def prod(x: Array, axis: Axis, keepdims: bool) -> Array:
