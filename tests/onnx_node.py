@@ -19,7 +19,7 @@ from matrix import close, is_float, raw
 
 NEWEST = onnx.defs.onnx_opset_version()
 OLDEST = 13
-SAMPLES = [
+SAMPLES: list[Any] = [
     pytest.param(op, i, dtype, id=f"{op.name}-{i}-{np.dtype(dtype)}")
     for op in ALL_OPS.values()
     if not isinstance(op.onnx, NoOnnx)

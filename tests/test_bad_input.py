@@ -3,8 +3,10 @@
 No other exception, no warning, no array of objects comes out; inputs and modes stay as they were.
 """
 
+import contextlib
 import re
 from collections.abc import Iterator
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -16,7 +18,7 @@ from kinone.core.modes import modes
 from kinone.core.op import Op
 from kinone.core.tensor import Tensor, wrap
 from kinone.errors import DtypeError, KinoneError
-from kinone.ops import ALL_OPS
+from kinone.ops import ALL_OPS, EXPORTS
 from matrix import is_float, parts, raw
 
 HUGE = 2**70
@@ -144,3 +146,37 @@ def test_tensors_of_a_dtype_that_is_not_declared_are_refused(op):
             if isinstance(x, np.ndarray) and np.dtype(dtype).kind not in op.kinds[slot]:
                 with pytest.raises(DtypeError, match=rf"\[{op.name}\] expected {op.inputs[slot]} of an? "):
                     op(*tensors([*inputs[:i], x.astype(dtype), *inputs[i + 1 :]]), **sample.attrs)
+
+
+# ------------------------------------------------------------------------------------ functions made of operators
+COMPOSED = {
+    name: f
+    for name, f in EXPORTS.items()
+    if isinstance(f, FunctionType) and f.__module__.rpartition(".")[2] not in ("jacobians", "function")
+}  # those two run the caller's own functions, whose errors are the caller's
+NONSENSE = {
+    "text": "word",
+    "nothing": None,
+    "object": object(),
+    "a dict": {"a": 1},
+    "objects": np.array([object(), object()]),
+    "complex": np.array([1j, 2j]),
+    "texts": ["a", "b"],
+    "ragged": [[1.0], [1.0, 2.0]],
+}
+
+
+@pytest.mark.parametrize("name", COMPOSED)
+@pytest.mark.parametrize("nonsense", NONSENSE.values(), ids=NONSENSE)
+def test_compositions_refuse_nonsense_in_one_form(name, nonsense):
+    f: Any = COMPOSED[name]
+    x = kn.Tensor(np.ones((2, 3, 4, 4)), requires_grad=True)
+    for args in ((nonsense,), (nonsense, nonsense), (x, nonsense), (nonsense, x), (x, x, nonsense), (x, x, x, x, x, x)):
+        try:
+            f(*args)
+        except KinoneError as error:
+            assert re.match(r"\[\w+\] expected .+, got ", str(error), re.DOTALL), str(error)
+        assert modes.recording
+    for wrong in ({"no_such_thing": 1}, {"axis": nonsense}):
+        with contextlib.suppress(KinoneError):
+            f(x, **wrong)

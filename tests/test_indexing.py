@@ -10,6 +10,8 @@ from hypothesis.extra import numpy as hnp
 
 import kinone as kn
 from kinone.errors import AxisError, KinoneError, ShapeError
+from kinone.ops.index import getitem_definition
+from matrix import raw
 
 
 @st.composite
@@ -55,6 +57,7 @@ def test_indexing_is_numpys(case):
     y = t[index]
     np.testing.assert_array_equal(y.numpy(), x[index])
     assert y.shape == x[index].shape
+    np.testing.assert_array_equal(raw(getitem_definition(x, index))[0], x[index], strict=True)
     g = np.linspace(1, 2, y.size).reshape(y.shape)
     (gradient,) = kn.gradients(y, [t], g)
     np.testing.assert_allclose(gradient.numpy(), scattered(g, x.shape, index), rtol=1e-14)

@@ -34,4 +34,4 @@ from kinone.ops import *
 
 # Infinity and NaN are values: they pass through as in every framework of this kind, forward as backward, whatever
 # kernel computes them. `detect_anomaly` finds where one arises; NumPy's own warnings would only name our source.
-_warnings.filterwarnings("ignore", category=RuntimeWarning, module=r"kinone\.(ops|kernels)\.")
+_warnings.filterwarnings("ignore", category=RuntimeWarning, module=r"kinone\.(core|ops|kernels)\.")

@@ -125,12 +125,12 @@ def as_array(data: Any, dtype: Any = None, where: str = "Tensor") -> NDArray[Any
             array = np.from_dlpack(array) if hasattr(array, "__dlpack__") else np.asarray(array)
         if dtype is None and type(data) in (float, list, tuple) and array.dtype == np.float64:
             dtype = np.float32
-        array = array if dtype is None else array.astype(dtype, copy=False)
-    except (TypeError, ValueError) as error:
+        wanted: Any = array.dtype if dtype is None else np.dtype(dtype)
+    except (TypeError, ValueError, BufferError) as error:
         raise ShapeError(where, "numbers in nested lists of equal lengths, and a NumPy dtype", str(error)) from None
-    if array.dtype.kind not in "fiub" or array.dtype.itemsize > 8:
+    if any(kind.kind not in "fiub" or kind.itemsize > 8 for kind in (array.dtype, wanted)):
         raise DtypeError(where, "real numbers, integers or booleans", f"a {type(data).__name__} of dtype {array.dtype}")
-    return array
+    return array.astype(wanted, copy=False)
 
 
 def start(y: Tensor, where: str, g: Any, create_graph: bool) -> tuple[Node, Any]:

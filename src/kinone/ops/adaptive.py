@@ -4,7 +4,7 @@ from typing import Any
 
 from kinone.core.op import Array
 from kinone.errors import ShapeError
-from kinone.ops.arguments import shape_of
+from kinone.ops.arguments import composed, shape_of
 from kinone.ops.index import take
 from kinone.ops.pool import avg_pool, max_pool
 from kinone.ops.reduce import max, mean
@@ -12,6 +12,7 @@ from kinone.ops.resize import interpolate
 from kinone.ops.window import PerAxis, checked_filled, checked_rank, per_axis, segments
 
 
+@composed
 def global_avg_pool(x: Array) -> Array:
     """y = mean of x over its spatial axes, which stay with length 1.   ∂L/∂x = g / n.
 
@@ -21,6 +22,7 @@ def global_avg_pool(x: Array) -> Array:
     return mean(x, axis=_spatial("global_avg_pool", x), keepdims=True)
 
 
+@composed
 def global_max_pool(x: Array) -> Array:
     """y = max of x over its spatial axes, which stay with length 1; equal maxima share the gradient, as in max.
 
@@ -37,6 +39,7 @@ def _spatial(where: str, x: Array) -> tuple[int, ...]:
     return tuple(range(2, len(shape)))
 
 
+@composed
 def adaptive_avg_pool1d(x: Array, *, output_size: PerAxis) -> Array:
     """y = average of each of `output_size` stretches, as even as can be, of x (batch, channels, length).
 
@@ -46,6 +49,7 @@ def adaptive_avg_pool1d(x: Array, *, output_size: PerAxis) -> Array:
     return _adaptive_avg("adaptive_avg_pool1d", x, 1, output_size)
 
 
+@composed
 def adaptive_avg_pool2d(x: Array, *, output_size: PerAxis) -> Array:
     """y = average of each of `output_size` stretches, as even as can be, of x (batch, channels, height, width).
 
@@ -55,6 +59,7 @@ def adaptive_avg_pool2d(x: Array, *, output_size: PerAxis) -> Array:
     return _adaptive_avg("adaptive_avg_pool2d", x, 2, output_size)
 
 
+@composed
 def adaptive_avg_pool3d(x: Array, *, output_size: PerAxis) -> Array:
     """y = average of each of `output_size` stretches, as even as can be, of x (batch, channels, depth, height, width).
 
@@ -64,6 +69,7 @@ def adaptive_avg_pool3d(x: Array, *, output_size: PerAxis) -> Array:
     return _adaptive_avg("adaptive_avg_pool3d", x, 3, output_size)
 
 
+@composed
 def adaptive_max_pool1d(x: Array, *, output_size: PerAxis) -> Array:
     """y = largest of each of `output_size` stretches, as even as can be, of x (batch, channels, length).
 
@@ -73,6 +79,7 @@ def adaptive_max_pool1d(x: Array, *, output_size: PerAxis) -> Array:
     return _adaptive_max("adaptive_max_pool1d", x, 1, output_size)
 
 
+@composed
 def adaptive_max_pool2d(x: Array, *, output_size: PerAxis) -> Array:
     """y = largest of each of `output_size` stretches, as even as can be, of x (batch, channels, height, width).
 
@@ -82,6 +89,7 @@ def adaptive_max_pool2d(x: Array, *, output_size: PerAxis) -> Array:
     return _adaptive_max("adaptive_max_pool2d", x, 2, output_size)
 
 
+@composed
 def adaptive_max_pool3d(x: Array, *, output_size: PerAxis) -> Array:
     """y = largest of each of `output_size` stretches, as even as can be, of x (batch, channels, depth, height, width).
 

@@ -1,14 +1,51 @@
 """The checks that many operators share: axes, shapes, and what is said when they do not fit."""
 
+import inspect
 import math
-from typing import Any
+from collections.abc import Callable
+from functools import wraps
+from types import SimpleNamespace
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 
 from kinone.core.tensor import Tensor
-from kinone.errors import ArgumentError, AxisError, DtypeError, ShapeError
+from kinone.errors import ArgumentError, AxisError, DtypeError, ShapeError, explained
 
 Axis = int | tuple[int, ...] | None
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def composed(function: Callable[P, R]) -> Callable[P, R]:
+    """A function made of operators that answers wrong calls as operators do, in one form and under its own name."""
+    parameters = inspect.signature(function).parameters.values()
+    by_position = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
+    described = SimpleNamespace(
+        name=function.__name__,
+        inputs=by_position,
+        attributes=[p.name for p in parameters if p.kind is p.KEYWORD_ONLY],
+        leading=by_position,
+        required=[p.name for p in parameters if p.default is p.empty and p.kind is not p.VAR_POSITIONAL],
+        is_variadic=any(p.kind is p.VAR_POSITIONAL for p in parameters),
+    )
+
+    @wraps(function)
+    def call(*args: P.args, **attrs: P.kwargs) -> R:
+        try:
+            return function(*args, **attrs)
+        except (
+            ValueError,
+            TypeError,
+            LookupError,
+            AttributeError,
+            OverflowError,
+            ZeroDivisionError,
+            BufferError,
+        ) as error:
+            raise explained(described, error, args, attrs) from error.__cause__
+
+    return call
 
 
 def shape_of(x: Any) -> tuple[int, ...]:

@@ -9,6 +9,7 @@ import numpy as np
 from kinone import kernels
 from kinone.core.op import Array, op
 from kinone.errors import ArgumentError
+from kinone.ops.arguments import composed
 from kinone.ops.compare import isfinite
 from kinone.ops.declare import (
     Bad,
@@ -374,6 +375,7 @@ def nan_to_num_backward(g: Array, x: Array) -> Array:
     return where(isfinite(x), g, 0)
 
 
+@composed
 def lerp(a: Array, b: Array, weight: Array) -> Array:
     """y = a + weight · (b − a): a at weight 0, b at weight 1.
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from kinone.core.op import Array, op
 from kinone.errors import ArgumentError, ShapeError
-from kinone.ops.arguments import array_index, one_axis, reduced_axes, shape_of
+from kinone.ops.arguments import array_index, composed, one_axis, reduced_axes, shape_of
 from kinone.ops.declare import Bad, ByDefinition, Onnx, Sample, integers, normal
 from kinone.ops.index import getitem, scatter_index, take
 from kinone.ops.reduce import sum
@@ -261,6 +261,7 @@ def repeat_backward(g: Array, x_shape: Shape, repeats: Any, axis: int | None) ->
     return reshape(spread, x_shape)
 
 
+@composed
 def meshgrid(*xs: Array, indexing: str = "xy") -> tuple[Array, ...]:
     """y₁[i, j, …] = x₁[i], y₂[i, j, …] = x₂[j], …; with "xy" the first two axes of every y are exchanged.
 

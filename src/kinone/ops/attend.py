@@ -8,7 +8,7 @@ import numpy as np
 from kinone import kernels
 from kinone.core.op import Array, op
 from kinone.errors import ArgumentError, DtypeError, ShapeError
-from kinone.ops.arguments import checked_noise
+from kinone.ops.arguments import checked_noise, composed
 from kinone.ops.arithmetic import where
 from kinone.ops.declare import Bad, ByDefinition, Sample, booleans, constant, integers, normal
 from kinone.ops.drop import Key, keyed_dropout, next_key
@@ -95,6 +95,7 @@ def attention_backward(
     return *kernels.attention_backward(*given), lambda: kernels.attention_backward_mask(*given)
 
 
+@composed
 def scaled_dot_product_attention(
     q: Any, k: Any, v: Any, mask: Any = None, *, is_causal: bool = False, scale: float | None = None,
     dropout_p: float = 0.0, key: Key | None = None,

@@ -7,6 +7,7 @@ import numpy as np
 from kinone.core.op import Array, op
 from kinone.core.tensor import as_array
 from kinone.errors import ArgumentError
+from kinone.ops.arguments import composed
 from kinone.ops.declare import Bad, ByDefinition, Literal, NoOnnx, Onnx, Sample, booleans, constant, integers, normal
 
 _NONE = "the output is boolean"
@@ -293,6 +294,7 @@ def isclose(a: Array, b: Array, *, rtol: float = 1e-5, atol: float = 1e-8, equal
     return np.isclose(a, b, rtol=rtol, atol=atol, equal_nan=equal_nan)
 
 
+@composed
 def allclose(a: Any, b: Any, *, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> bool:
     """y = (every |a − b| ≤ atol + rtol · |b|).
 
@@ -302,6 +304,7 @@ def allclose(a: Any, b: Any, *, rtol: float = 1e-5, atol: float = 1e-8, equal_na
     return bool(as_array(isclose(a, b, rtol=rtol, atol=atol, equal_nan=equal_nan)).all())
 
 
+@composed
 def array_equal(a: Any, b: Any) -> bool:
     """y = (a and b have one shape, and every a = b).
 

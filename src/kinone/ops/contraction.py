@@ -10,7 +10,7 @@ import numpy as np
 from kinone import kernels
 from kinone.core.op import Array, op
 from kinone.errors import AxisError, ShapeError
-from kinone.ops.arguments import one_axis, shape_of
+from kinone.ops.arguments import composed, one_axis, shape_of
 from kinone.ops.declare import Bad, Onnx, Sample, normal
 from kinone.ops.linalg import matmul
 
@@ -118,6 +118,7 @@ def _parsed(subscripts: str, shapes: tuple[Shape, ...]) -> tuple[list[str], str]
     return terms, out.replace("...", "".join(hidden))
 
 
+@composed
 def dot(a: Any, b: Any) -> Any:
     """y = Σᵢ a[…, i]·b[…, i, j], as NumPy has it: leading axes are not matched but combined, scalars multiply.
 
@@ -131,6 +132,7 @@ def dot(a: Any, b: Any) -> Any:
     return tensordot(a, b, axes=(-1, -2 if b.ndim > 1 else -1))
 
 
+@composed
 def tensordot(a: Any, b: Any, *, axes: int | tuple[Any, Any] = 2) -> Any:
     """y = Σ a·b over pairs of axes: the last `axes` of a with the first of b, or two lists that name them.
 
@@ -156,6 +158,7 @@ def tensordot(a: Any, b: Any, *, axes: int | tuple[Any, Any] = 2) -> Any:
     return einsum(a, b, subscripts=f"{''.join(a_term)},{''.join(b_term)}->{''.join(out)}")
 
 
+@composed
 def trace(x: Any) -> Any:
     """y = Σᵢ x[…, i, i].
 

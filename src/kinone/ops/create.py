@@ -10,6 +10,7 @@ import numpy as np
 
 from kinone.core.tensor import Tensor, as_array
 from kinone.errors import ArgumentError, ShapeError
+from kinone.ops.arguments import composed
 from kinone.random import Stream
 from kinone.random import stream as named_stream
 
@@ -24,6 +25,7 @@ def _shape(where: str, lengths: tuple[Any, ...]) -> Shape:
 
 
 # ------------------------------------------------------------------------------ constants
+@composed
 def full(
     shape: int | Shape, fill_value: Any, *, dtype: Any = None, requires_grad: bool = False, device: str = "cpu"
 ) -> Tensor:
@@ -37,6 +39,7 @@ def full(
     return Tensor(np.full(_shape("full", (shape,)), value, value.dtype), requires_grad, device=device)
 
 
+@composed
 def zeros(*shape: Any, dtype: Any = np.float32, requires_grad: bool = False, device: str = "cpu") -> Tensor:
     """y = 0 everywhere.
 
@@ -48,6 +51,7 @@ def zeros(*shape: Any, dtype: Any = np.float32, requires_grad: bool = False, dev
     return full(_shape("zeros", shape), 0, dtype=dtype, requires_grad=requires_grad, device=device)
 
 
+@composed
 def ones(*shape: Any, dtype: Any = np.float32, requires_grad: bool = False, device: str = "cpu") -> Tensor:
     """y = 1 everywhere.
 
@@ -61,6 +65,7 @@ def ones(*shape: Any, dtype: Any = np.float32, requires_grad: bool = False, devi
 empty = zeros  # memory left as it was found would never replay
 
 
+@composed
 def full_like(
     x: Any, fill_value: Any, *, dtype: Any = None, requires_grad: bool = False, device: str = "cpu"
 ) -> Tensor:
@@ -74,6 +79,7 @@ def full_like(
     return full(like.shape, fill_value, dtype=dtype or like.dtype, requires_grad=requires_grad, device=device)
 
 
+@composed
 def zeros_like(x: Any, *, dtype: Any = None, requires_grad: bool = False, device: str = "cpu") -> Tensor:
     """y = 0 everywhere, in the shape and dtype of x.
 
@@ -84,6 +90,7 @@ def zeros_like(x: Any, *, dtype: Any = None, requires_grad: bool = False, device
     return full_like(x, 0, dtype=dtype, requires_grad=requires_grad, device=device)
 
 
+@composed
 def ones_like(x: Any, *, dtype: Any = None, requires_grad: bool = False, device: str = "cpu") -> Tensor:
     """y = 1 everywhere, in the shape and dtype of x.
 
@@ -98,6 +105,7 @@ empty_like = zeros_like
 
 
 # ------------------------------------------------------------------------------ patterns
+@composed
 def eye(
     n_rows: int, n_cols: int | None = None, *, k: int = 0, dtype: Any = np.float32, requires_grad: bool = False,
     device: str = "cpu",
@@ -113,6 +121,7 @@ def eye(
     return Tensor(np.eye(n, m, k, dtype), requires_grad, device=device)
 
 
+@composed
 def arange(
     start: float, stop: float | None = None, step: float = 1, *, dtype: Any = None, requires_grad: bool = False,
     device: str = "cpu",
@@ -131,6 +140,7 @@ def arange(
     return Tensor(np.arange(*ends, step).astype(dtype or int), requires_grad, device=device)
 
 
+@composed
 def linspace(
     start: float, stop: float, num: int, *, endpoint: bool = True, dtype: Any = np.float32,
     requires_grad: bool = False, device: str = "cpu",
@@ -146,6 +156,7 @@ def linspace(
 
 
 # ------------------------------------------------------------------------------ chance
+@composed
 def rand(
     *shape: Any, dtype: Any = np.float32, requires_grad: bool = False, device: str = "cpu", stream: Stream | None = None
 ) -> Tensor:
@@ -159,6 +170,7 @@ def rand(
     return Tensor(drawn, requires_grad, device=device)
 
 
+@composed
 def randn(
     *shape: Any, dtype: Any = np.float32, requires_grad: bool = False, device: str = "cpu", stream: Stream | None = None
 ) -> Tensor:
@@ -172,6 +184,7 @@ def randn(
     return Tensor(drawn, requires_grad, device=device)
 
 
+@composed
 def randint(
     low: int, high: int, shape: int | Shape, *, dtype: Any = np.int64, device: str = "cpu", stream: Stream | None = None
 ) -> Tensor:
@@ -185,6 +198,7 @@ def randint(
     return Tensor(drawn.astype(dtype), device=device)
 
 
+@composed
 def rand_like(x: Any, *, dtype: Any = None, requires_grad: bool = False, stream: Stream | None = None) -> Tensor:
     """y = u, independent and uniform in 0 < u < 1, in the shape and dtype of x.
 
@@ -196,6 +210,7 @@ def rand_like(x: Any, *, dtype: Any = None, requires_grad: bool = False, stream:
     return rand(like.shape, dtype=dtype or like.dtype, requires_grad=requires_grad, stream=stream)
 
 
+@composed
 def randn_like(x: Any, *, dtype: Any = None, requires_grad: bool = False, stream: Stream | None = None) -> Tensor:
     """y = z, independent and standard normal, in the shape and dtype of x.
 
@@ -208,6 +223,7 @@ def randn_like(x: Any, *, dtype: Any = None, requires_grad: bool = False, stream
 
 
 # ------------------------------------------------------------------------------ other libraries' arrays
+@composed
 def asarray(
     x: Any, *, dtype: Any = None, requires_grad: bool = False, device: str = "cpu", copy: bool | None = None
 ) -> Tensor:
@@ -229,6 +245,7 @@ def asarray(
     return y
 
 
+@composed
 def from_dlpack(x: Any, *, device: str = "cpu") -> Tensor:
     """y = the memory of another library's array, without a copy.
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from kinone.core.op import Array, op
 from kinone.errors import ShapeError
-from kinone.ops.arguments import shape_of
+from kinone.ops.arguments import composed, shape_of
 from kinone.ops.arithmetic import where
 from kinone.ops.declare import Bad, Literal, Onnx, Sample, integers, normal
 from kinone.ops.index import getitem, scatter_index
@@ -75,6 +75,7 @@ def _on_diagonal(shape: Shape, offset: int) -> tuple[Any, ...]:
     return ..., rows, rows + offset
 
 
+@composed
 def diagonal(x: Array, *, offset: int = 0) -> Array:
     """y[…, i] = x[…, i, i + `offset`], the diagonal of each matrix in the last two axes.
 
@@ -84,6 +85,7 @@ def diagonal(x: Array, *, offset: int = 0) -> Array:
     return getitem(x, _on_diagonal(_matrix("diagonal", x), offset))
 
 
+@composed
 def diag(x: Array, *, offset: int = 0) -> Array:
     """y = the diagonal of the matrix x, or the square matrix with the vector x on its diagonal.
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from kinone.core.op import Array, op
 from kinone.errors import ArgumentError
-from kinone.ops.arguments import checked_noise, reduced_axes
+from kinone.ops.arguments import checked_noise, composed, reduced_axes
 from kinone.ops.declare import Bad, NoOnnx, Sample, normal
 from kinone.random import Stream, stream
 
@@ -17,6 +17,7 @@ Key = tuple[int, str, int]
 _KEY = (0, "dropout", 3)
 
 
+@composed
 def next_key(name: str = "dropout") -> Key:
     """The key at which the process-wide stream of that name stands; the stream moves on by one step.
 
@@ -60,6 +61,7 @@ def keyed_dropout_backward(g: Array, p: float, key: Key, shared_axes: tuple[int,
     return keyed_dropout(g, p=p, key=key, shared_axes=shared_axes)
 
 
+@composed
 def dropout(x: Any, *, p: float = 0.5, key: Key | None = None) -> Any:
     """y = x·m/(1 − p), each element dropped with probability p; without `key` at the next one of stream "dropout".
 
@@ -69,6 +71,7 @@ def dropout(x: Any, *, p: float = 0.5, key: Key | None = None) -> Any:
     return keyed_dropout(x, p=p, key=key or next_key())
 
 
+@composed
 def channel_dropout(x: Any, *, p: float = 0.5, key: Key | None = None) -> Any:
     """Dropout of whole channels of x (N, C, …): PyTorch's dropout1d, dropout2d and dropout3d.
 
@@ -79,6 +82,7 @@ def channel_dropout(x: Any, *, p: float = 0.5, key: Key | None = None) -> Any:
     return keyed_dropout(x, p=p, key=key or next_key(), shared_axes=tuple(range(2, x.ndim)))
 
 
+@composed
 def alpha_dropout(x: Any, *, p: float = 0.5, key: Key | None = None) -> Any:
     """y = a·(x·m + α′·(1 − m)) + b: what is dropped takes SELU's lower limit α′; a and b restore mean 0, variance 1.
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from kinone import kernels
 from kinone.core.op import Array, op
+from kinone.ops.arguments import composed
 from kinone.ops.arithmetic import abs, maximum, negative, square, subtract, where
 from kinone.ops.declare import (
     Bad,
@@ -269,6 +270,7 @@ def erfinv_backward(g: Array, y: Array) -> Array:
     return g * exp(square(y)) * (sqrt(pi) / 2)
 
 
+@composed
 def logit(x: Array) -> Array:
     """y = ln(x / (1 − x)), the inverse of the sigmoid.
 

@@ -12,7 +12,7 @@ import numpy as np
 from kinone import kernels
 from kinone.core.op import Array, op
 from kinone.errors import AxisError, ShapeError
-from kinone.ops.arguments import along, array_index, checked_indices, indexed, one_axis, real_dtype, shape_of
+from kinone.ops.arguments import along, array_index, checked_indices, composed, indexed, one_axis, real_dtype, shape_of
 from kinone.ops.arithmetic import where
 from kinone.ops.declare import Bad, Literal, NoOnnx, Onnx, Sample, booleans, constant, integers, normal
 from kinone.ops.shape import expand_dims, reshape, transpose
@@ -258,6 +258,7 @@ def scatter_add_backward(g: Array, indices: Array, axis: int) -> tuple[Array, No
     return g, None, lambda: take_along_axis(g, indices, axis=axis)
 
 
+@composed
 def index_add(x: Array, indices: Any, src: Array, *, axis: int) -> Array:
     """y = x, then y[…, indices, …] += src along `axis`, a repeated index adding up.
 

@@ -8,7 +8,7 @@ import numpy as np
 from kinone import kernels
 from kinone.core.op import Array, op
 from kinone.errors import ShapeError
-from kinone.ops.arguments import one_axis, shape_of
+from kinone.ops.arguments import composed, one_axis, shape_of
 from kinone.ops.declare import Bad, Literal, NoOnnx, Onnx, Sample, constant, definite, integers, invertible, normal
 from kinone.ops.reduce import sum
 from kinone.ops.shape import matrix_transpose, reshape
@@ -123,6 +123,7 @@ def linear_backward(g: Array, x: Array, w: Array) -> tuple[Array, Array, Array]:
     return lambda: matmul(g, w), lambda: matmul(matrix_transpose(_flat(g)), _flat(x)), g
 
 
+@composed
 def outer(a: Any, b: Any) -> Any:
     """yᵢⱼ = aᵢ·bⱼ: a (n,), b (m,) → (n, m).
 
@@ -135,6 +136,7 @@ def outer(a: Any, b: Any) -> Any:
     return reshape(a, (-1, 1)) * b
 
 
+@composed
 def vecdot(a: Any, b: Any, *, axis: int = -1) -> Any:
     """y = Σᵢ aᵢ·bᵢ along `axis`, the other axes broadcast.
 

@@ -13,7 +13,7 @@ from kinone.core.op import Array, op
 from kinone.core.tensor import as_array
 from kinone.errors import ArgumentError, AxisError, ShapeError
 from kinone.ops.activation import log_sigmoid, softplus
-from kinone.ops.arguments import one_axis, shape_of
+from kinone.ops.arguments import composed, one_axis, shape_of
 from kinone.ops.arithmetic import abs, maximum, where
 from kinone.ops.ctc import ctc_nll
 from kinone.ops.declare import Bad, NoOnnx, Sample, constant, integers, large, normal
@@ -112,6 +112,7 @@ def _class_weights(where: str, x: Any, weight: Any, axis: int) -> Any:
     return weight
 
 
+@composed
 def cross_entropy(
     x: Any, target: Any, weight: Any = None, *, axis: int = 1, ignore_index: int = -100, label_smoothing: float = 0.0,
     reduction: str = "mean",
@@ -149,6 +150,7 @@ def cross_entropy(
     return _reduced("cross_entropy", where(kept, losses, 0.0), reduction, total)
 
 
+@composed
 def nll_loss(
     x: Any, target: Any, weight: Any = None, *, axis: int = 1, ignore_index: int = -100, reduction: str = "mean"
 ) -> Any:
@@ -168,6 +170,7 @@ def nll_loss(
     return _reduced("nll_loss", where(kept, losses, 0.0), reduction, total)
 
 
+@composed
 def ctc_loss(
     x: Any, targets: Any, input_lengths: Any, target_lengths: Any, *, blank: int = 0, reduction: str = "mean",
     zero_infinity: bool = False,
@@ -189,6 +192,7 @@ def ctc_loss(
 
 
 # ---------------------------------------------------------------------------------- labels that are true or false
+@composed
 def binary_cross_entropy(x: Any, target: Any, weight: Any = None, *, reduction: str = "mean") -> Any:
     """L = −w·(t·ln x + (1 − t)·ln(1 − x)), x probabilities, each logarithm at least −100 (and flat from there on).
 
@@ -207,6 +211,7 @@ def binary_cross_entropy(x: Any, target: Any, weight: Any = None, *, reduction: 
     return _reduced("binary_cross_entropy", _weighted("binary_cross_entropy", losses, weight), reduction)
 
 
+@composed
 def binary_cross_entropy_with_logits(
     x: Any, target: Any, weight: Any = None, pos_weight: Any = None, *, reduction: str = "mean"
 ) -> Any:
@@ -223,6 +228,7 @@ def binary_cross_entropy_with_logits(
     return _reduced(name, _weighted(name, losses, weight), reduction)
 
 
+@composed
 def sigmoid_focal_loss(x: Any, target: Any, *, alpha: float = 0.25, gamma: float = 2.0, reduction: str = "mean") -> Any:
     """L = −α_t·(1 − p_t)^γ·ln p_t, p_t = σ(x) where t = 1 and 1 − σ(x) where t = 0; α_t likewise, 1 if α < 0.
 
@@ -241,6 +247,7 @@ def sigmoid_focal_loss(x: Any, target: Any, *, alpha: float = 0.25, gamma: float
     return _reduced("sigmoid_focal_loss", losses, reduction)
 
 
+@composed
 def hinge_loss(x: Any, target: Any, *, margin: float = 1.0, reduction: str = "mean") -> Any:
     """L = max(0, margin − t·x), t = ±1.
 
@@ -255,6 +262,7 @@ def hinge_loss(x: Any, target: Any, *, margin: float = 1.0, reduction: str = "me
 
 
 # ---------------------------------------------------------------------------------- numbers
+@composed
 def mse_loss(x: Any, target: Any, *, reduction: str = "mean") -> Any:
     """L = (x − t)².
 
@@ -266,6 +274,7 @@ def mse_loss(x: Any, target: Any, *, reduction: str = "mean") -> Any:
     return _reduced("mse_loss", d * d, reduction)
 
 
+@composed
 def sse_loss(x: Any, target: Any) -> Any:
     """L = Σ (x − t)².
 
@@ -275,6 +284,7 @@ def sse_loss(x: Any, target: Any) -> Any:
     return mse_loss(x, target, reduction="sum")
 
 
+@composed
 def l1_loss(x: Any, target: Any, *, reduction: str = "mean") -> Any:
     """L = |x − t|.
 
@@ -285,6 +295,7 @@ def l1_loss(x: Any, target: Any, *, reduction: str = "mean") -> Any:
     return _reduced("l1_loss", abs(x - target), reduction)
 
 
+@composed
 def huber_loss(x: Any, target: Any, *, delta: float = 1.0, reduction: str = "mean") -> Any:
     """L = d²/2 where |d| ≤ δ, δ·(|d| − δ/2) beyond; d = x − t.
 
@@ -298,6 +309,7 @@ def huber_loss(x: Any, target: Any, *, delta: float = 1.0, reduction: str = "mea
     return _reduced("huber_loss", where(abs(d) <= delta, d * d * 0.5, (abs(d) - delta / 2) * delta), reduction)
 
 
+@composed
 def smooth_l1_loss(x: Any, target: Any, *, beta: float = 1.0, reduction: str = "mean") -> Any:
     """L = d²/2β where |d| ≤ β, |d| − β/2 beyond; d = x − t: Huber's loss over β, and |d| for β = 0.
 
@@ -309,6 +321,7 @@ def smooth_l1_loss(x: Any, target: Any, *, beta: float = 1.0, reduction: str = "
     return huber_loss(x, target, delta=beta, reduction=reduction) / beta
 
 
+@composed
 def kl_div(x: Any, target: Any, *, log_target: bool = False, reduction: str = "mean") -> Any:
     """L = t·(ln t − x), x holding logarithms of probabilities; 0 where t = 0. With `log_target`, so does the target.
 

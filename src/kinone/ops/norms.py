@@ -7,7 +7,7 @@ import numpy as np
 from kinone import kernels
 from kinone.core.op import Array, op
 from kinone.errors import ArgumentError, ShapeError
-from kinone.ops.arguments import one_axis
+from kinone.ops.arguments import composed, one_axis
 from kinone.ops.arithmetic import maximum, sqrt
 from kinone.ops.declare import Bad, ByDefinition, Default, Onnx, Sample, constant, large, normal, positive
 from kinone.ops.exponential import exp, log
@@ -337,6 +337,7 @@ def _channels_of(array: Any, groups: Any) -> Any:
     return array if array is None else array.reshape(1, *groups.shape[1:3], *(1,) * (groups.ndim - 3))
 
 
+@composed
 def instance_norm(x: Any, w: Any = None, b: Any = None, *, eps: float = 1e-5) -> Any:
     """y = w·x̂ + b with μ and σ² of each channel of each sample: group norm with as many groups as channels.
 
@@ -349,6 +350,7 @@ def instance_norm(x: Any, w: Any = None, b: Any = None, *, eps: float = 1e-5) ->
     return group_norm(x, w, b, num_groups=x.shape[1], eps=eps)
 
 
+@composed
 def normalize(x: Any, *, ord: float = 2, axis: int = 1, eps: float = 1e-12) -> Any:
     """y = x/max(‖x‖, ε), the norm of order `ord` along `axis`.
 

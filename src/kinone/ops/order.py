@@ -7,7 +7,7 @@ import numpy as np
 
 from kinone.core.op import Array, op
 from kinone.errors import ArgumentError, ShapeError
-from kinone.ops.arguments import along, one_axis, shape_of
+from kinone.ops.arguments import along, composed, one_axis, shape_of
 from kinone.ops.compare import less, less_equal
 from kinone.ops.declare import Bad, ByDefinition, Listed, Literal, Onnx, Sample, constant, distinct, integers, normal
 from kinone.ops.index import getitem, scatter_index, take_along_axis
@@ -134,6 +134,7 @@ def unique_values(x: Array) -> Array:
     return np.unique(x)
 
 
+@composed
 def median(x: Array, *, axis: int | None = None, keepdims: bool = False) -> Array:
     """y = the middle x along `axis` (of all x if None), the mean of the middle two of an even number.
 

@@ -15,6 +15,7 @@ from kinone import kernels
 from kinone.core.op import Array, op
 from kinone.errors import ArgumentError, ShapeError
 from kinone.kernels.windows import Ints, Pairs
+from kinone.ops.arguments import composed
 from kinone.ops.declare import Bad, ByDefinition, NoOnnx, Onnx, Sample, constant, distinct, integers, normal
 from kinone.ops.index import scatter_add, take_along_axis
 from kinone.ops.shape import reshape
@@ -216,6 +217,7 @@ def avg_unpool_backward(
 
 
 # ------------------------------------------------------------------------------ by the number of spatial axes
+@composed
 def max_pool1d(
     x: Array, *, kernel_size: PerAxis, stride: PerAxis | None = None, padding: Padding = 0, dilation: PerAxis = 1,
     ceil_mode: bool = False, return_indices: bool = False,
@@ -232,6 +234,7 @@ def max_pool1d(
     return both if return_indices else both[0]
 
 
+@composed
 def max_pool2d(
     x: Array, *, kernel_size: PerAxis, stride: PerAxis | None = None, padding: Padding = 0, dilation: PerAxis = 1,
     ceil_mode: bool = False, return_indices: bool = False,
@@ -248,6 +251,7 @@ def max_pool2d(
     return both if return_indices else both[0]
 
 
+@composed
 def max_pool3d(
     x: Array, *, kernel_size: PerAxis, stride: PerAxis | None = None, padding: Padding = 0, dilation: PerAxis = 1,
     ceil_mode: bool = False, return_indices: bool = False,
@@ -265,6 +269,7 @@ def max_pool3d(
     return both if return_indices else both[0]
 
 
+@composed
 def avg_pool1d(
     x: Array, *, kernel_size: PerAxis, stride: PerAxis | None = None, padding: Padding = 0, ceil_mode: bool = False,
     count_include_pad: bool = True, divisor_override: int | None = None,
@@ -281,6 +286,7 @@ def avg_pool1d(
     )  # fmt: skip
 
 
+@composed
 def avg_pool2d(
     x: Array, *, kernel_size: PerAxis, stride: PerAxis | None = None, padding: Padding = 0, ceil_mode: bool = False,
     count_include_pad: bool = True, divisor_override: int | None = None,
@@ -297,6 +303,7 @@ def avg_pool2d(
     )  # fmt: skip
 
 
+@composed
 def avg_pool3d(
     x: Array, *, kernel_size: PerAxis, stride: PerAxis | None = None, padding: Padding = 0, ceil_mode: bool = False,
     count_include_pad: bool = True, divisor_override: int | None = None,

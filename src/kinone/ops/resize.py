@@ -9,7 +9,7 @@ from kinone import kernels
 from kinone.core.op import Array, op
 from kinone.errors import ArgumentError, ShapeError
 from kinone.kernels.windows import Ints
-from kinone.ops.arguments import shape_of
+from kinone.ops.arguments import composed, shape_of
 from kinone.ops.declare import Bad, NoOnnx, Onnx, Sample, normal
 from kinone.ops.index import take
 from kinone.ops.reduce import sum
@@ -150,6 +150,7 @@ def interpolate_transpose_backward(
     return interpolate(g, size=size, scale_factor=scale_factor, mode=mode, align_corners=align_corners)
 
 
+@composed
 def upsample_nearest(
     x: Array, *, size: PerAxis | None = None, scale_factor: float | Sequence[float] | None = None
 ) -> Array:
@@ -161,6 +162,7 @@ def upsample_nearest(
     return interpolate(x, size=size, scale_factor=scale_factor)
 
 
+@composed
 def upsample_bilinear(
     x: Array, *, size: PerAxis | None = None, scale_factor: float | Sequence[float] | None = None
 ) -> Array:
@@ -173,6 +175,7 @@ def upsample_bilinear(
 
 
 # ------------------------------------------------------------------------------ channels into pixels
+@composed
 def pixel_shuffle(x: Array, *, upscale_factor: int) -> Array:
     """y[n, c, h·r + i, w·r + j] = x[n, c·r² + i·r + j, h, w] with r = `upscale_factor`.
 
@@ -191,6 +194,7 @@ def pixel_shuffle(x: Array, *, upscale_factor: int) -> Array:
     return reshape(y, (n, c // (r * r), h * r, w * r))
 
 
+@composed
 def pixel_unshuffle(x: Array, *, downscale_factor: int) -> Array:
     """y[n, c·r² + i·r + j, h, w] = x[n, c, h·r + i, w·r + j] with r = `downscale_factor`: undoes pixel_shuffle.
 

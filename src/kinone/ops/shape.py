@@ -9,7 +9,7 @@ import numpy as np
 from kinone.core.graph import unbroadcast
 from kinone.core.op import Array, op
 from kinone.errors import AxisError, ShapeError
-from kinone.ops.arguments import one_axis, real_dtype, reduced_axes, shape_of
+from kinone.ops.arguments import composed, one_axis, real_dtype, reduced_axes, shape_of
 from kinone.ops.declare import Bad, ByDefinition, Listed, Onnx, Sample, booleans, integers, normal
 
 Shape = tuple[int, ...]
@@ -70,11 +70,13 @@ def astype_backward(g: Array, x_dtype: Any) -> Array | None:
 
 
 # ------------------------------------------------------------------------------ lengths
-def _has_zero(shape: int | Shape) -> bool | None:
-    return True if 0 in (shape if isinstance(shape, tuple | list) else (shape,)) else None  # else 0 keeps a length
+def _means_zero(x_shape: Shape, shape: int | Shape) -> bool | None:
+    """Whether a 0 is one, and not, as ONNX has it, the length that x has there."""
+    lengths = enumerate(shape if isinstance(shape, tuple | list) else (shape,))
+    return True if any(not n and x_shape[i : i + 1] != (0,) for i, n in lengths) else None
 
 
-@op(onnx=Onnx("Reshape", inputs=("x", Listed("shape")), attributes={"allowzero": _has_zero}), methods=("reshape",),
+@op(onnx=Onnx("Reshape", inputs=("x", Listed("shape")), attributes={"allowzero": _means_zero}), methods=("reshape",),
     numpy=(np.reshape,), dtypes="any",
     samples=[Sample(normal(2, 3), (3, 2)), Sample(normal(2, 3), (-1, 1, 2)), Sample(normal(), (1, 1)),
              Sample(normal(0, 3), (0, 5))],
@@ -232,6 +234,7 @@ def transpose_backward(g: Array, axes: Shape | None) -> Array:
 permute = permute_dims = transpose
 
 
+@composed
 def moveaxis(x: Array, source: int | tuple[int, ...], destination: int | tuple[int, ...]) -> Array:
     """y = x with the axes `source` moved to the places `destination`, the others in their order.
 
@@ -247,6 +250,7 @@ def moveaxis(x: Array, source: int | tuple[int, ...], destination: int | tuple[i
     return transpose(x, tuple(order))
 
 
+@composed
 def swapaxes(x: Array, axis1: int, axis2: int) -> Array:
     """y = x with two axes exchanged.
 
@@ -259,6 +263,7 @@ def swapaxes(x: Array, axis1: int, axis2: int) -> Array:
     return transpose(x, tuple(order))
 
 
+@composed
 def matrix_transpose(x: Array) -> Array:
     """y = xᵀ for each matrix (..., n, m) → (..., m, n).
 
