@@ -163,6 +163,12 @@ def checked_noise(where: str, p: float, key: Any) -> None:
         raise ArgumentError(where, "key (seed, stream name, step)", repr(key), hint="next_key() gives a fresh one.")
 
 
+# ------------------------------------------------------------------------------ why ONNX has it otherwise
+def flattened(axis: int | None) -> str:
+    """Why ONNX has no operator of that `axis`."""
+    return "" if axis is not None else "x is to be flattened"
+
+
 def widened(x_dtype: Any) -> str:
     """Why ONNX does not add up or multiply elements of that dtype as we do."""
     is_narrow = x_dtype.kind in "iub" and x_dtype.itemsize < 8

@@ -39,7 +39,7 @@ def attention_definition(
 
 
 def _is_dropped(dropout_p: float) -> str:
-    return "a draw; in evaluation, which is what is exported, nothing is dropped" if dropout_p else ""
+    return keyed_dropout.onnx.reason if dropout_p else ""
 
 
 @op(onnx=ByDefinition(unless=_is_dropped), definition=attention_definition,

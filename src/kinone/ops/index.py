@@ -12,7 +12,17 @@ import numpy as np
 from kinone import kernels
 from kinone.core.op import Array, op
 from kinone.errors import AxisError, ShapeError
-from kinone.ops.arguments import along, array_index, checked_indices, composed, indexed, one_axis, real_dtype, shape_of
+from kinone.ops.arguments import (
+    along,
+    array_index,
+    checked_indices,
+    composed,
+    flattened,
+    indexed,
+    one_axis,
+    real_dtype,
+    shape_of,
+)
 from kinone.ops.arithmetic import where
 from kinone.ops.declare import Bad, Literal, NoOnnx, Onnx, Sample, booleans, constant, integers, normal
 from kinone.ops.shape import expand_dims, reshape, transpose
@@ -165,15 +175,11 @@ def scatter_index_backward(g: Array, index: Any) -> Array:
 
 
 # ------------------------------------------------------------------------------ integers along an axis
-def _is_flat(axis: int | None) -> str:
-    return "" if axis is not None else "x is to be flattened"
-
-
 def take_definition(x: Array, indices: Array, *, axis: int | None = None) -> Array:
     return take(reshape(x, (-1,)), indices, axis=0) if axis is None else take(x, indices, axis=axis)
 
 
-@op(onnx=Onnx("Gather", attributes={"axis": "axis"}, unless=_is_flat), definition=take_definition, methods=("take",),
+@op(onnx=Onnx("Gather", attributes={"axis": "axis"}, unless=flattened), definition=take_definition, methods=("take",),
     numpy=(np.take,), dtypes=_PICKS,
     samples=[Sample(normal(3, 4), constant([2, 0, 2]), axis=0), Sample(normal(2, 3, 2), _FEW, axis=1),
              Sample(normal(3), constant(-1), axis=0), Sample(normal(2, 3), constant([5, 0])),

@@ -11,7 +11,7 @@ import numpy as np
 from kinone import kernels
 from kinone.core.op import Array, op
 from kinone.errors import ArgumentError
-from kinone.ops.arguments import filled, kept_shape, reduced_axes, reduced_count, shape_of, widened
+from kinone.ops.arguments import filled, flattened, kept_shape, reduced_axes, reduced_count, shape_of, widened
 from kinone.ops.arithmetic import abs, sign, sqrt, where
 from kinone.ops.compare import equal, not_equal
 from kinone.ops.declare import (
@@ -301,11 +301,7 @@ _PLACE = "the output is an integer"
 
 
 def _chosen(op_type: str) -> Onnx:
-    return Onnx(op_type, attributes={"axis": "axis", "keepdims": "keepdims"}, unless=_is_flat)
-
-
-def _is_flat(axis: int | None) -> str:
-    return "" if axis is not None else "x is to be flattened"
+    return Onnx(op_type, attributes={"axis": "axis", "keepdims": "keepdims"}, unless=flattened)
 
 
 def _place(search: Any, x: Array, axis: int | None, keepdims: bool) -> Array:
