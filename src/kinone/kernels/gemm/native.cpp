@@ -1,0 +1,319 @@
+// y[i, j] = Σₚ a[i, p]·b[p, j] (+ bias), in the order of profile kn1:
+//
+//   for each chunk of 384 p, in order:   s = +0;   for p in the chunk, in order:   s = fma(a[i, p], b[p, j], s)
+//                                        y[i, j] = s for the first chunk, y[i, j] + s for the others
+//   y[i, j] + bias at the end;  a NaN is np.nan's.
+//
+// Vectors run along j, never along p: so neither their width nor any size below but `chunk` can change a bit, nor can
+// the number of threads, the strides of the operands, or which of the loops below computed an element.
+//
+// A tile of y, ROWS × (VECTORS·lanes) numbers, stays in registers over a chunk (`tile`). Around it, for large matrices:
+//
+//   for columns by 3072          j0
+//     for p by 384               p0:  pack b[p0:, j0:] into panels of a tile's width      (all threads, shared)
+//       for rows by ≈ 256        i0:  pack a[i0:, p0:] into panels of a tile's height     (each thread its own)
+//         for panels of b             one panel of b stays in the first- or second-level cache
+//           for panels of a           the tile
+//
+// With few rows each number of b is used too seldom to be worth packing for all: `few_rows` gives each thread a share
+// of the columns, reads a where it lies, and b too if its rows are contiguous. With few columns the product is
+// transposed. Batches of small products are shared out whole.
+#include "native.hpp"
+
+#include "../native/pool.hpp"
+#include "../native/simd.hpp"
+
+namespace kinone::KINONE_ISA {
+namespace {
+
+constexpr long chunk = 384;       // of the profile: it changes bits, and with it the profile's name
+constexpr long most_columns = 3072;  // of b in the shared panels: 4.5 MB of float32
+constexpr long block_bytes = 384 << 10;  // of a in a thread's panels: a third of a second-level cache
+constexpr long few = 64;          // rows up to which b is not packed for all
+constexpr long small = 1 << 21;   // multiplications up to which one thread is quicker than waking others
+
+constexpr int most_rows = registers == 32 ? 8 : 4;  // of a tile: with 3 vectors each, 24 or 12 accumulators
+constexpr int most_vectors = 3;
+template <class T>
+constexpr int width = most_vectors * lanes<T>;
+
+constexpr long min(long a, long b) { return a < b ? a : b; }
+constexpr long max(long a, long b) { return a < b ? b : a; }
+constexpr long blocks(long n, long size) { return (n + size - 1) / size; }
+constexpr long rounded(long n, long size) { return blocks(n, size) * size; }
+
+// Who does the tasks: the pool or, given scratch, this thread alone.
+struct Crew {
+  char* scratch = nullptr;
+  template <class F>
+  void operator()(long tasks, size_t bytes, const F& f) const {
+    if (!scratch) return parallel(tasks, bytes, f);
+    for (long task = 0; task < tasks; task++) f(task, scratch);
+  }
+};
+
+// ---------------------------------------------------------------------------------- a tile
+// Where a tile of y begins, and which chunk of the sum it holds.
+template <class T>
+struct Corner {
+  T* y;
+  const T* bias;
+  long columns;  // those that exist: a tile may be wider than what is left of y
+  bool is_first, is_last;
+};
+
+template <class T>
+Corner<T> corner(const Gemm<T>& g, long i, long j, long p0) {
+  const T* bias = g.bias ? g.bias + i * g.bias_row + j * g.bias_column : nullptr;
+  return {g.y + i * g.y_row + j * g.y_column, bias, g.n - j, p0 == 0, p0 + chunk >= g.k};
+}
+
+// The tile's numbers one by one: at the right edge of y, or where y is written transposed.
+template <class T>
+__attribute__((noinline)) void put_each(const Gemm<T>& g, const Corner<T>& at, int rows, long columns, const T* s) {
+  for (long i = 0; i < rows; i++)
+    for (long j = 0; j < min(columns, at.columns); j++) {
+      T& y = at.y[i * g.y_row + j * g.y_column];
+      T x = s[i * columns + j];
+      if (!at.is_first) x = y + x;
+      if (at.is_last && at.bias) x = x + at.bias[i * g.bias_row + j * g.bias_column];
+      y = at.is_last ? one_nan(x) : x;
+    }
+}
+
+template <class T, int ROWS, int VECTORS>
+inline void put(const Gemm<T>& g, const Corner<T>& at, const Vector<T> (&s)[ROWS][VECTORS]) {
+  constexpr int n = lanes<T>;
+  if (g.y_column != 1 || at.columns < VECTORS * n)
+    return put_each(g, at, ROWS, VECTORS * n, reinterpret_cast<const T*>(s));
+  for (int i = 0; i < ROWS; i++)
+    for (int v = 0; v < VECTORS; v++) {
+      T* y = at.y + i * g.y_row + v * n;
+      Vector<T> x = s[i][v];
+      if (!at.is_first) x = load<Vector<T>>(y) + x;
+      if (at.is_last && at.bias) {
+        const T* bias = at.bias + i * g.bias_row;
+        x = x + (g.bias_column ? load<Vector<T>>(bias + v * n) : broadcast(*bias));
+      }
+      store(y, at.is_last ? one_nan(x) : x);
+    }
+}
+
+// One chunk of ROWS rows of a and VECTORS vectors of columns of b. Packed, a holds most_rows numbers for each p.
+template <class T, int ROWS, int VECTORS, bool IS_PACKED>
+void tile(const Gemm<T>& g, const Corner<T>& at, long depth, const T* a, long a_row, long a_k, const T* b, long b_k) {
+  Vector<T> s[ROWS][VECTORS] = {};
+  for (long p = 0; p < depth; p++) {
+    Vector<T> x[VECTORS];
+    for (int v = 0; v < VECTORS; v++) x[v] = load<Vector<T>>(b + v * lanes<T>);
+#pragma GCC unroll 8
+    for (int i = 0; i < ROWS; i++) {
+      Vector<T> w = broadcast(a[IS_PACKED ? i : i * a_row]);
+#pragma GCC unroll 3
+      for (int v = 0; v < VECTORS; v++) s[i][v] = fma(w, x[v], s[i][v]);
+    }
+    a += IS_PACKED ? most_rows : a_k;
+    b += b_k;
+  }
+  put<T, ROWS, VECTORS>(g, at, s);
+}
+
+template <class T>
+using Tile = void (*)(const Gemm<T>&, const Corner<T>&, long, const T*, long, long, const T*, long);
+
+// The tiles of every height and width up to the largest.
+template <class T, bool IS_PACKED>
+struct Tiles {
+  Tile<T> of[most_rows][most_vectors];
+
+  template <int... i>
+  static constexpr Tiles all(Indices<i...>) {
+    return {{{tile<T, i + 1, 1, IS_PACKED>, tile<T, i + 1, 2, IS_PACKED>, tile<T, i + 1, 3, IS_PACKED>}...}};
+  }
+};
+
+template <class T, bool IS_PACKED>
+constexpr Tiles<T, IS_PACKED> tiles = Tiles<T, IS_PACKED>::all(typename Counted<most_rows>::type{});
+
+// How many vectors the panel of b that begins at column j has.
+template <class T>
+long vectors_at(const Gemm<T>& g, long j) {
+  return blocks(min(g.n - j, width<T>), lanes<T>);
+}
+
+// ---------------------------------------------------------------------------------- packing
+// to[p, i] = from[i·step + p·k_step], i < count, and 0 up to `wide`.
+template <int SIDE, class T>
+void pack(T* to, long wide, const T* from, long count, long step, long depth, long k_step) {
+  using Square = Vector<T, SIDE>;
+  long done = 0;  // of the i; what is left of them, and of the p below, goes one by one
+  if (step == 1 || k_step == 1) {
+    for (; done + SIDE <= count; done += SIDE) {
+      const T* x = from + done * step;
+      T* y = to + done;
+      long p = 0;
+      if (step == 1)
+        for (; p < depth; p++) store(y + p * wide, load<Square>(x + p * k_step));
+      else
+        for (; p + SIDE <= depth; p += SIDE) {
+          Square square[SIDE];
+          for (int i = 0; i < SIDE; i++) square[i] = load<Square>(x + i * step + p);
+          transpose(square);
+          for (int i = 0; i < SIDE; i++) store(y + (p + i) * wide, square[i]);
+        }
+      for (; p < depth; p++)
+        for (int i = 0; i < SIDE; i++) y[p * wide + i] = x[i * step + p * k_step];
+    }
+  }
+  for (long p = 0; p < depth; p++) {
+    for (long i = done; i < count; i++) to[p * wide + i] = from[i * step + p * k_step];
+    for (long i = count; i < wide; i++) to[p * wide + i] = 0;
+  }
+}
+
+template <class T>
+constexpr int side = min(most_rows, 32 / sizeof(T));
+
+// The panel of b that begins at column j.
+template <class T>
+void pack_b(const Gemm<T>& g, T* to, long j, long p0, long depth) {
+  const T* from = g.b + j * g.b_column + p0 * g.b_k;
+  pack<side<T>>(to, vectors_at(g, j) * lanes<T>, from, min(g.n - j, width<T>), g.b_column, depth, g.b_k);
+}
+
+// ---------------------------------------------------------------------------------- products
+template <class T>
+constexpr size_t panel_bytes = chunk * width<T> * sizeof(T);
+
+template <class T>
+void few_rows(const Gemm<T>& g, const Crew& crew) {
+  long panels = blocks(g.n, width<T>);
+  long tasks = min(panels, 4 * threads());
+  for (long p0 = 0; p0 < g.k; p0 += chunk) {
+    long depth = min(chunk, g.k - p0);
+    crew(tasks, panel_bytes<T>, [&](long task, char* scratch) {
+      for (long panel = task * panels / tasks; panel < (task + 1) * panels / tasks; panel++) {
+        long j = panel * width<T>, vectors = vectors_at(g, j);
+        const T* b = g.b + p0 * g.b_k + j;
+        long b_k = g.b_k;
+        if (g.b_column != 1 || g.n - j < vectors * lanes<T>) {
+          pack_b(g, reinterpret_cast<T*>(scratch), j, p0, depth);
+          b = reinterpret_cast<T*>(scratch);
+          b_k = vectors * lanes<T>;
+        }
+        for (long i = 0; i < g.m; i += most_rows)
+          tiles<T, false>.of[min(g.m - i, most_rows) - 1][vectors - 1](
+              g, corner(g, i, j, p0), depth, g.a + i * g.a_row + p0 * g.a_k, g.a_row, g.a_k, b, b_k);
+      }
+    });
+  }
+}
+
+template <class T>
+size_t shared_bytes(const Gemm<T>& g) {
+  return min(chunk, g.k) * rounded(min(g.n, most_columns), width<T>) * sizeof(T);
+}
+
+// `shared` has room for shared_bytes, each thread's scratch for block_bytes.
+template <class T>
+void many_rows(const Gemm<T>& g, const Crew& crew, T* shared) {
+  long most = block_bytes / (chunk * sizeof(T));
+  long row_blocks = max(blocks(g.m, most), crew.scratch ? 1 : min(2 * threads(), blocks(g.m, few)));
+  long rows = rounded(blocks(g.m, row_blocks), most_rows);
+  row_blocks = blocks(g.m, rows);
+  for (long j0 = 0; j0 < g.n; j0 += most_columns) {
+    long panels = blocks(min(most_columns, g.n - j0), width<T>);
+    long shares = min(panels, crew.scratch ? 1 : blocks(2 * threads(), row_blocks));
+    for (long p0 = 0; p0 < g.k; p0 += chunk) {
+      long depth = min(chunk, g.k - p0);
+      crew(panels, 0, [&](long panel, char*) {
+        pack_b(g, shared + panel * depth * width<T>, j0 + panel * width<T>, p0, depth);
+      });
+      crew(row_blocks * shares, block_bytes, [&](long task, char* scratch) {
+        T* block = reinterpret_cast<T*>(scratch);
+        long i0 = task / shares * rows, i1 = min(i0 + rows, g.m), share = task % shares;
+        for (long i = i0; i < i1; i += most_rows)
+          pack<side<T>>(block + (i - i0) * depth, most_rows, g.a + i * g.a_row + p0 * g.a_k, min(i1 - i, most_rows),
+                        g.a_row, depth, g.a_k);
+        for (long panel = share * panels / shares; panel < (share + 1) * panels / shares; panel++) {
+          long j = j0 + panel * width<T>, vectors = vectors_at(g, j);
+          for (long i = i0; i < i1; i += most_rows)
+            tiles<T, true>.of[min(i1 - i, most_rows) - 1][vectors - 1](
+                g, corner(g, i, j, p0), depth, block + (i - i0) * depth, 0, 0, shared + panel * depth * width<T>,
+                vectors * lanes<T>);
+        }
+      });
+    }
+  }
+}
+
+template <class T>
+void product(const Gemm<T>& g, const Crew& crew) {
+  if (g.k == 0) {
+    for (long i = 0; i < g.m; i++) {
+      const T zeros[64] = {};
+      for (long j = 0; j < g.n; j += 64) put_each(g, corner(g, i, j, 0), 1, 64, zeros);
+    }
+  } else if (g.m <= few) {
+    few_rows(g, crew);
+  } else if (crew.scratch) {
+    many_rows(g, {crew.scratch + shared_bytes(g)}, reinterpret_cast<T*>(crew.scratch));
+  } else {
+    many_rows(g, crew, reinterpret_cast<T*>(workspace(shared_bytes(g))));
+  }
+}
+
+template <class T>
+size_t scratch_bytes(const Gemm<T>& g) {
+  return g.m <= few ? panel_bytes<T> : shared_bytes(g) + block_bytes;
+}
+
+// yᵀ = bᵀ·aᵀ
+template <class T>
+Gemm<T> transposed(const Gemm<T>& g) {
+  return {g.n, g.m, g.k, g.b, g.b_column, g.b_k, g.a, g.a_k, g.a_row, g.y, g.y_column, g.y_row,
+          g.bias, g.bias_column, g.bias_row};
+}
+
+// The product of number i.
+template <class T>
+Gemm<T> at(Gemm<T> g, const Batch& batch, long i) {
+  for (int axis = batch.axes; axis-- > 0; i /= batch.shape[axis]) {
+    long index = i % batch.shape[axis];
+    g.a += index * batch.a[axis], g.b += index * batch.b[axis], g.y += index * batch.y[axis];
+  }
+  return g;
+}
+
+template <class T>
+void all_products(Gemm<T> g, Batch batch) {
+  bool is_transposed = g.n < lanes<T> && g.m > g.n;
+  if (is_transposed) {
+    g = transposed(g);
+    for (int axis = 0; axis < batch.axes; axis++) {
+      long a = batch.a[axis];
+      batch.a[axis] = batch.b[axis], batch.b[axis] = a;
+    }
+  }
+  long count = 1;
+  for (int axis = 0; axis < batch.axes; axis++) count *= batch.shape[axis];
+  double work = static_cast<double>(g.m) * g.n * g.k;
+  if (work * count <= small) {
+    Crew alone{workspace(scratch_bytes(g))};
+    for (long i = 0; i < count; i++) product(at(g, batch, i), alone);
+  } else if (count >= 2 * threads() || work <= small) {
+    long tasks = min(count, 8 * threads());
+    parallel(tasks, scratch_bytes(g), [&](long task, char* scratch) {
+      for (long i = task * count / tasks; i < (task + 1) * count / tasks; i++) product(at(g, batch, i), {scratch});
+    });
+  } else {
+    for (long i = 0; i < count; i++) product(at(g, batch, i), {});
+  }
+}
+
+}  // namespace
+
+void gemm(const Gemm<float>& g, const Batch& batch) { all_products(g, batch); }
+void gemm(const Gemm<double>& g, const Batch& batch) { all_products(g, batch); }
+
+}  // namespace kinone::KINONE_ISA
