@@ -103,6 +103,8 @@ inline void put(const Gemm<T>& g, const Corner<T>& at, const Vector<T> (&s)[ROWS
 template <class T, int ROWS, int VECTORS, bool IS_PACKED>
 void tile(const Gemm<T>& g, const Corner<T>& at, long depth, const T* a, long a_row, long a_k, const T* b, long b_k) {
   Vector<T> s[ROWS][VECTORS] = {};
+  for (int i = 0; i < ROWS; i++)
+    for (int v = 0; v < VECTORS; v++) __builtin_prefetch(at.y + i * g.y_row + v * lanes<T>, 1);
   for (long p = 0; p < depth; p++) {
     Vector<T> x[VECTORS];
     for (int v = 0; v < VECTORS; v++) x[v] = load<Vector<T>>(b + v * lanes<T>);
