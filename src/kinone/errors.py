@@ -60,6 +60,10 @@ class MissingExtraError(KinoneError, ImportError):
     """An optional dependency is not installed; the hint names the extra."""
 
 
+class ReferenceKernelsWarning(UserWarning):
+    """The native kernels are missing from this installation, so results come slower and with other bits."""
+
+
 def explained(op: Any, error: Exception, args: tuple[Any, ...], attrs: dict[str, Any]) -> Exception:
     """The error in the house's form for what NumPy or Python said about a call of the operator `op`."""
     if isinstance(error, KinoneError):

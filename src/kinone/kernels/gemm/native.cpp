@@ -68,7 +68,7 @@ Corner<T> corner(const Gemm<T>& g, long i, long j, long p0) {
   return {g.y + i * g.y_row + j * g.y_column, bias, g.n - j, p0 == 0, p0 + chunk >= g.k};
 }
 
-// The tile's numbers one by one: at the right edge of y, or where y is written transposed.
+// The tile's numbers one by one: at the right edge of y, or where y or the bias does not lie side by side.
 template <class T>
 __attribute__((noinline)) void put_each(const Gemm<T>& g, const Corner<T>& at, int rows, long columns, const T* s) {
   for (long i = 0; i < rows; i++)
@@ -84,7 +84,8 @@ __attribute__((noinline)) void put_each(const Gemm<T>& g, const Corner<T>& at, i
 template <class T, int ROWS, int VECTORS>
 inline void put(const Gemm<T>& g, const Corner<T>& at, const Vector<T> (&s)[ROWS][VECTORS]) {
   constexpr int n = lanes<T>;
-  if (g.y_column != 1 || at.columns < VECTORS * n)
+  bool is_strided = g.y_column != 1 || (at.bias && g.bias_column != 0 && g.bias_column != 1);
+  if (is_strided || at.columns < VECTORS * n)
     return put_each(g, at, ROWS, VECTORS * n, reinterpret_cast<const T*>(s));
   for (int i = 0; i < ROWS; i++)
     for (int v = 0; v < VECTORS; v++) {

@@ -38,6 +38,7 @@ Array::Array(nb::handle object) {
     return;
   }
   const char* format = view_.format ? view_.format : "B";
+  if (*format == '@' || *format == '=' || *format == '^') format++;  // NumPy's for this machine's bytes, unaligned
   if ((*format == 'e' || *format == 'f' || *format == 'd') && !format[1]) type = *format;
 }
 
