@@ -156,8 +156,8 @@ def _warning(name: str, references: dict[str, Any], namespace: dict[str, Any]) -
         namespace.update((name, references[name]) for name in NATIVE)
         warnings.warn(
             f"the native kernels are {settings.WHY_NOT}: Kinone runs on the reference kernels, which are slower, and "
-            "whose bits are those of this machine's NumPy instead of profile kn1's. Hint: install it where GCC or Clang "
-            f"is; {VARIABLE}=reference takes the reference kernels without this warning.",
+            "whose bits are those of this machine's NumPy instead of profile kn1's. Hint: install it where GCC or "
+            f"Clang is; {VARIABLE}=reference takes the reference kernels without this warning.",
             ReferenceKernelsWarning, stacklevel=2,
         )  # fmt: skip
         return references[name](*args, **attrs)
