@@ -5,7 +5,6 @@ namespace kinone {
 
 enum class Isa { avx2, avx512, neon };
 
-// The kernel of the instruction set in use, out of one for each that the build holds.
-Isa isa();
+Isa isa();  // the one in use
 
 }  // namespace kinone

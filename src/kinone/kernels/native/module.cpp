@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "isa.hpp"
+#include "limit.hpp"
 #include "pool.hpp"
 
 namespace nb = nanobind;
@@ -44,6 +45,20 @@ void set_isa(const char* name) {
     if (choice.is_here && !std::strcmp(choice.name, name)) chosen = choice.isa;
 }
 
+double multiply_adds(const char* type, long rounds) {
+  nb::gil_scoped_release released;
+  switch (chosen) {
+#ifdef KINONE_HAS_X86
+    case Isa::avx2: return avx2::multiply_adds(*type, rounds);
+    case Isa::avx512: return avx512::multiply_adds(*type, rounds);
+#endif
+#ifdef KINONE_HAS_NEON
+    case Isa::neon: return neon::multiply_adds(*type, rounds);
+#endif
+    default: return 0;
+  }
+}
+
 }  // namespace
 
 Isa isa() { return chosen; }
@@ -55,5 +70,7 @@ NB_MODULE(_native, m) {
   m.def("set_isa", kinone::set_isa, nb::arg("name"));
   m.def("threads", kinone::threads);
   m.def("set_threads", kinone::set_threads, nb::arg("count"));
+  m.def("multiply_adds", kinone::multiply_adds, nb::arg("type"), nb::arg("rounds"),
+        "Keeps every thread at fused multiply-adds, of float32 ('f') or float64 ('d'); returns the operations done.");
   kinone::add_gemm(m);
 }
