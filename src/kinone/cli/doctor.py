@@ -129,9 +129,10 @@ def _show(found: dict[str, Any], parts: dict[str, list[Requirement]], checks: li
         "machine": {"CPU": f"{m['cpu']} ({m['architecture']})", "cores": f"{m['usable_cores']} of {m['cores']} usable",
                     "SIMD": " ".join(m["simd"]), "memory": f"{_size(m['memory_bytes'])}{free}",
                     "system": f"{m['system']}, {m['libc']}" if m["libc"] else m["system"]},
-        "numbers": {"profile": "reference: the bits are NumPy's and its BLAS's, of this machine",
+        "numbers": {"profile": _profile(found["numerics"]["profile"]),
                     "kernels": "\n".join(in_use) or "none: they refuse to run, see below",
-                    "threads": limits or f"no limit is set: the BLAS takes what it finds ({m['usable_cores']} cores)",
+                    "native": ", ".join(f"{name} {value}" for name, value in found["native"].items()) or "not in use",
+                    "BLAS threads": limits or f"no limit is set: it takes what it finds ({m['usable_cores']} cores)",
                     "variables": "\n".join([*known, *unset])},
         "extras": {extra: _extra(extra, wanted) for extra, wanted in parts.items()},
     }  # fmt: skip
@@ -152,6 +153,14 @@ def _show(found: dict[str, Any], parts: dict[str, list[Requirement]], checks: li
     out.print(Padding(table, (0, 0, 0, 2)))
     broken = [check["name"] for check in checks if not check["is_passed"]]
     out.print(Text(f"\nbroken: {', '.join(broken)}", BAD) if broken else Text("\neverything works", GOOD))
+
+
+def _profile(name: str) -> str:
+    """The profile and what it means."""
+    if not name.startswith("reference"):
+        return name
+    whose = "the bits of native kernels are kn1's, those of others" if "native" in name else "the bits are"
+    return f"{name}: {whose} NumPy's and its BLAS's, of this machine"
 
 
 def _extra(extra: str, wanted: list[Requirement]) -> str:

@@ -9,6 +9,7 @@ from kinone.kernels.attention.reference import *
 from kinone.kernels.convolution.reference import *
 from kinone.kernels.dispatch import bind
 from kinone.kernels.dispatch import explain as explain
+from kinone.kernels.dispatch import set_threads as set_threads
 from kinone.kernels.elementwise.reference import *
 from kinone.kernels.factorize.reference import *
 from kinone.kernels.gemm.reference import *

@@ -1,25 +1,33 @@
 """Which implementation of each kernel runs, and why.
 
-Operators look a kernel up in `kinone.kernels` by name at every call, and that namespace holds the reference functions
-themselves: so as long as there is nothing else to choose, choosing costs nothing. A faster implementation takes its
-name there, as a function that looks at dtype and device and leaves to the reference what it cannot do. Speed measured
-at run time never decides: the same call has the same bits tomorrow.
+Operators look a kernel up in `kinone.kernels` by name at every call. That namespace holds the reference function itself
+or, where a faster implementation is built, a function that calls this one: it looks at dtype and device and answers
+NotImplemented to what it leaves to the reference. Speed measured at run time never decides: the same call has the same
+bits tomorrow.
 """
 
 import os
 import pkgutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import wraps
 from importlib import import_module
 from types import FunctionType, ModuleType
 from typing import Any
 
 from kinone.errors import ArgumentError
+from kinone.kernels import settings
 
 VARIABLE = "KINONE_KERNELS"
 IMPLEMENTATIONS = ("reference", "native")
-BUILT = ("reference",)  # of those, what this installation has
+BUILT = ("reference", "native") if settings.native else ("reference",)  # of those, what runs here
 ASKED = os.environ.get(VARIABLE, "")  # read once: names are bound when the package is imported
+DEFAULT = "reference"  # half a profile would be neither NumPy's bits nor kn1's: native once every kernel has one
+NOT_YET = f"few so far, and {VARIABLE}=native takes them"
+NATIVE = ("linear", "matmul")
+"""The kernels that have a native implementation."""
+
+_REST = "; other dtypes than float16, float32 and float64 by the reference"
 
 
 @dataclass(frozen=True)
@@ -33,30 +41,64 @@ class Choice:
 
 
 def implementation(asked: str = ASKED) -> tuple[str, str]:
-    """The implementation in use and why, if KINONE_KERNELS is `asked`.
+    """The best implementation in use and why, if KINONE_KERNELS is `asked`.
 
-    >>> implementation("")
-    ('reference', 'no other is built')
+    >>> implementation("reference")
+    ('reference', 'KINONE_KERNELS=reference')
     """
     if asked not in ("", *BUILT):
-        choices = (name if name in BUILT else f"{name} (not built here)" for name in IMPLEMENTATIONS)
+        choices = (name if name in BUILT else f"{name} ({settings.WHY_NOT})" for name in IMPLEMENTATIONS)
         raise ArgumentError(VARIABLE, " or ".join(choices), repr(asked), hint="unset it to take the best there is.")
-    return (asked, f"{VARIABLE}={asked}") if asked else (BUILT[-1], "no other is built")
+    if (asked or DEFAULT) == "reference":
+        why = f"{VARIABLE}={asked}" if asked else f"the native ones are {settings.WHY_NOT or NOT_YET}"
+        return "reference", why
+    assert settings.native is not None
+    settings.threads()  # refuses what cannot be obeyed
+    count = settings.native.threads()
+    return "native", f"{settings.isa()} runs here, on {count} thread{'s' * (count > 1)}"
 
 
-def explain() -> list[Choice]:
+def explain(asked: str = ASKED) -> list[Choice]:
     """What runs for each kernel, by family and name, and why.
 
     >>> [choice.implementation for choice in explain() if choice.name == "softmax_forward"]
     ['reference']
     """
-    which, why = implementation()
-    return [Choice(name, family, which, why) for family, name in _kernels()]
+    which, why = implementation(asked)
+    return [
+        Choice(name, family, which, why + _REST * (which == "native"))
+        if name in NATIVE
+        else Choice(name, family, "reference", "no other is built")
+        for family, name in _kernels()
+    ]
+
+
+def profile(asked: str = ASKED) -> str:
+    """The numerics profile, honestly: kn1 once every kernel is native, until then which families are.
+
+    The bits of native kernels are kn1's; those of reference kernels are NumPy's and its BLAS's, of this machine.
+    """
+    choices = [choice for choice in explain(asked) if choice.family != "random"]  # whose bits Kinone defines itself
+    native = sorted({choice.family for choice in choices if choice.implementation == "native"})
+    is_whole = all(choice.implementation == "native" for choice in choices)
+    return "kn1" if is_whole else " + ".join(["reference", *(f"native {family}" for family in native)])
+
+
+def set_threads(count: int) -> None:
+    """From now on native kernels run on `count` threads, the calling one among them: the speed changes, no bit does.
+
+    >>> set_threads(0)
+    Traceback (most recent call last):
+    kinone.errors.ArgumentError: [set_threads] expected a whole number from 1 to 1024, got 0.
+    """
+    count = settings.checked_threads("set_threads", count)
+    if settings.native:
+        settings.native.set_threads(count)
 
 
 def _kernels() -> Iterator[tuple[str, str]]:
     root = import_module("kinone.kernels")
-    for family in (module.name for module in pkgutil.iter_modules(root.__path__) if module.ispkg):
+    for family in sorted({module.name for module in pkgutil.iter_modules(root.__path__) if module.ispkg}):
         reference = import_module(f"{root.__name__}.{family}.reference")
         yield from ((family, name) for name in sorted(getattr(reference, "__all__", None) or _own(reference)))
 
@@ -66,17 +108,38 @@ def _own(module: ModuleType) -> list[str]:
     return [f.__name__ for f in functions if not f.__name__.startswith(("_", "check_"))]
 
 
-def bind(namespace: dict[str, Any]) -> None:
+def bind(namespace: dict[str, Any], asked: str = ASKED) -> None:
     """Put what serves each kernel into `namespace`, which holds the reference functions.
 
-    Where KINONE_KERNELS cannot be obeyed, each kernel refuses once it is called rather than Kinone to be imported:
+    Where the environment cannot be obeyed, each kernel refuses once it is called rather than Kinone to be imported:
     `kinone doctor` must still be able to say what is wrong.
     """
+    references = {name: namespace[name] for _, name in _kernels() if name in namespace}
     try:
-        implementation()
+        which = _started(asked)
     except ArgumentError:
-        namespace.update((name, _refuse) for _, name in _kernels() if name in namespace)
+        namespace.update(dict.fromkeys(references, _refuse))
+        return
+    if which == "native":
+        namespace.update((name, _or(references[name], getattr(settings.native, name))) for name in NATIVE)
+
+
+def _started(asked: str = ASKED) -> str:
+    which, _ = implementation(asked)
+    if which == "native" and settings.native:
+        settings.native.set_isa(settings.isa())
+        settings.native.set_threads(settings.threads())
+    return which
 
 
 def _refuse(*args: Any, **attrs: Any) -> None:
-    implementation()
+    _started()
+
+
+def _or(reference: Callable[..., Any], native: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(reference)
+    def kernel(*args: Any, **attrs: Any) -> Any:
+        y = native(*args, **attrs)
+        return reference(*args, **attrs) if y is NotImplemented else y
+
+    return kernel

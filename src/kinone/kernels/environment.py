@@ -14,11 +14,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kinone._version import __version__
+from kinone.errors import ArgumentError
+from kinone.kernels import dispatch, settings
+from kinone.kernels.settings import isa, usable_cores
 
-PROFILE = "reference"
-"""The numerics profile of the reference kernels: their bits are NumPy's and its BLAS's, of this machine."""
-
-VARIABLES = {"KINONE_KERNELS": "which implementation of the kernels: reference or native"}
+VARIABLES = {
+    "KINONE_KERNELS": "which implementation of the kernels: reference or native",
+    "KINONE_ISA": "the instruction set of the native kernels: avx2 or avx512 (or neon), the best by itself",
+    "KINONE_THREADS": "the threads of the native kernels, by itself OMP_NUM_THREADS or one for each usable core",
+}
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 
 Record = dict[str, Any]
@@ -36,15 +40,16 @@ class Requirement(NamedTuple):
 def environment() -> dict[str, Record]:
     """The whole record, by sections.
 
-    >>> environment()["numerics"]["profile"]
-    'reference'
+    >>> environment()["numerics"]["denormals"]
+    'kept'
     """
     return {
         "versions": {"kinone": __version__, "python": platform.python_version(), "numpy": np.__version__},
         "machine": machine(),
         "blas": blas(),
         "threads": threads(),
-        "numerics": {"profile": PROFILE, "denormals": "kept" if keeps_denormals() else "flushed to zero"},
+        "native": native(),
+        "numerics": {"profile": _profile(), "denormals": "kept" if keeps_denormals() else "flushed to zero"},
         "variables": variables(),
     }
 
@@ -66,14 +71,25 @@ def machine() -> Record:
     }
 
 
-def usable_cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def threads() -> Record:
     """The variables that limit the threads of NumPy's BLAS, as they are set."""
     return {name: os.environ[name] for name in _THREADS if name in os.environ}
+
+
+def native() -> Record:
+    """The instruction set and the threads of the native kernels; empty where they do not run."""
+    try:
+        which, _ = dispatch.implementation()
+        return {"isa": isa(), "threads": module.threads()} if which == "native" and (module := settings.native) else {}
+    except ArgumentError:
+        return {}
+
+
+def _profile() -> str:
+    try:
+        return dispatch.profile()
+    except ArgumentError:
+        return "none: the kernels refuse to run"
 
 
 def variables() -> Record:

@@ -1,0 +1,38 @@
+// Products of matrices: what the kernel in native.cpp is asked for. Strides are in numbers, not bytes.
+#pragma once
+
+namespace kinone {
+
+// y[i, j] = Σₚ a[i, p]·b[p, j] (+ bias[i, j]), a (m, k), b (k, n). A stride of 0 repeats what it steps over.
+template <class T>
+struct Gemm {
+  long m, n, k;
+  const T* a;
+  long a_row, a_k;
+  const T* b;
+  long b_k, b_column;
+  T* y;
+  long y_row, y_column;
+  const T* bias;  // or null
+  long bias_row, bias_column;
+};
+
+// How many products of one shape, and how far their matrices lie apart, by axes; the last axis moves fastest.
+struct Batch {
+  static constexpr int most = 64;
+  int axes = 0;
+  long shape[most], a[most], b[most], y[most];
+};
+
+// The kernels of each instruction set.
+#define KINONE_GEMM(isa)                            \
+  namespace isa {                                   \
+  void gemm(const Gemm<float>&, const Batch&);      \
+  void gemm(const Gemm<double>&, const Batch&);     \
+  }
+KINONE_GEMM(avx2)
+KINONE_GEMM(avx512)
+KINONE_GEMM(neon)
+#undef KINONE_GEMM
+
+}  // namespace kinone

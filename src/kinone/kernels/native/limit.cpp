@@ -1,0 +1,33 @@
+// s[i] = fma(s[i], a, b), as many s as it takes for none to wait for the one before; nothing is read or written.
+#include "limit.hpp"
+
+#include "pool.hpp"
+#include "simd.hpp"
+
+namespace kinone::KINONE_ISA {
+namespace {
+
+// Each thread of the pool does `rounds` of them; the result is how many operations that was, two for each number.
+template <class T>
+double work(long rounds) {
+  constexpr int chains = 12;
+  int tasks = threads();
+  parallel(tasks, 64, [&](long, char* scratch) {
+    Vector<T> s[chains], a = broadcast(T(0.999)), b = broadcast(T(0.001));
+    for (int i = 0; i < chains; i++) s[i] = broadcast(T(i));
+    for (long round = 0; round < rounds; round++) {
+#pragma GCC unroll 12
+      for (int i = 0; i < chains; i++) s[i] = fma(s[i], a, b);
+      asm volatile("");
+    }
+    for (int i = 1; i < chains; i++) s[0] = s[0] + s[i];
+    *reinterpret_cast<volatile T*>(scratch) = s[0][0];
+  });
+  return 2.0 * tasks * rounds * chains * lanes<T>;
+}
+
+}  // namespace
+
+double multiply_adds(char type, long rounds) { return type == 'f' ? work<float>(rounds) : work<double>(rounds); }
+
+}  // namespace kinone::KINONE_ISA

@@ -1,0 +1,76 @@
+// The module kinone.kernels._native: the kernels of every family, and the two settings that they share.
+#include <nanobind/nanobind.h>
+
+#include <cstring>
+
+#include "isa.hpp"
+#include "limit.hpp"
+#include "pool.hpp"
+
+namespace nb = nanobind;
+
+namespace kinone {
+
+void add_gemm(nb::module_& m);
+
+namespace {
+
+struct Choice {
+  const char* name;
+  Isa isa;
+  bool is_here;
+};
+
+// Those of the build, the best last.
+const Choice choices[] = {
+#ifdef KINONE_HAS_X86
+    {"avx2", Isa::avx2, __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2")},
+    {"avx512", Isa::avx512, __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+         __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")},
+#endif
+#ifdef KINONE_HAS_NEON
+    {"neon", Isa::neon, true},
+#endif
+};
+Isa chosen = choices[0].isa;
+
+nb::dict isas() {
+  nb::dict found;
+  for (const Choice& choice : choices) found[choice.name] = choice.is_here;
+  return found;
+}
+
+void set_isa(const char* name) {
+  for (const Choice& choice : choices)
+    if (choice.is_here && !std::strcmp(choice.name, name)) chosen = choice.isa;
+}
+
+double multiply_adds(const char* type, long rounds) {
+  nb::gil_scoped_release released;
+  switch (chosen) {
+#ifdef KINONE_HAS_X86
+    case Isa::avx2: return avx2::multiply_adds(*type, rounds);
+    case Isa::avx512: return avx512::multiply_adds(*type, rounds);
+#endif
+#ifdef KINONE_HAS_NEON
+    case Isa::neon: return neon::multiply_adds(*type, rounds);
+#endif
+    default: return 0;
+  }
+}
+
+}  // namespace
+
+Isa isa() { return chosen; }
+
+}  // namespace kinone
+
+NB_MODULE(_native, m) {
+  m.def("isas", kinone::isas, "The instruction sets that the build holds, the best last, and whether each runs here.");
+  m.def("set_isa", kinone::set_isa, nb::arg("name"));
+  m.def("threads", kinone::threads);
+  m.def("set_threads", kinone::set_threads, nb::arg("count"));
+  m.def("multiply_adds", kinone::multiply_adds, nb::arg("type"), nb::arg("rounds"),
+        "Keeps every thread at fused multiply-adds, of float32 ('f') or float64 ('d'); returns the operations done.");
+  kinone::add_gemm(m);
+}

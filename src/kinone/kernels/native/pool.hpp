@@ -1,0 +1,48 @@
+// The one pool of threads that all kernels share, and the memory that they work in.
+//
+// parallel(tasks, bytes, f) calls f(task, scratch) for each task in [0, tasks), on this thread and on those of the pool
+// that are free, in no order that f may rely on; scratch is `bytes` of memory, aligned for vectors, that no other call
+// of f uses at that moment. A pool does one such job at a time: while it is busy (another Python thread came first)
+// the tasks run on the calling thread, so there are never more threads at work than the caller's own and the pool's.
+#pragma once
+
+#include <cstddef>
+
+namespace kinone {
+
+// What could not be allocated.
+struct OutOfMemory {
+  size_t bytes;
+};
+
+int threads();
+void set_threads(int count);  // the calling thread is one of them
+
+// `bytes` of this thread's own memory, good until its next call.
+char* workspace(size_t bytes);
+
+namespace pool {
+using Task = void (*)(const void* f, long task, char* scratch);
+void run(long tasks, size_t bytes, Task call, const void* f);
+}  // namespace pool
+
+template <class F>
+void parallel(long tasks, size_t bytes, const F& f) {
+  pool::run(
+      tasks, bytes,
+      [](const void* f, long task, char* scratch) { (*static_cast<const F*>(f))(task, scratch); }, &f);
+}
+
+// While it lives this thread rounds to nearest and keeps denormals, whatever a library has told its processor.
+class Arithmetic {
+ public:
+  Arithmetic();
+  ~Arithmetic();
+  Arithmetic(const Arithmetic&) = delete;
+  Arithmetic& operator=(const Arithmetic&) = delete;
+
+ private:
+  alignas(8) char saved_[64];
+};
+
+}  // namespace kinone

@@ -1,0 +1,99 @@
+// Vectors as wide as the instruction set that this file is compiled for, in the compilers' vector extensions.
+//
+// Sources of kernels are compiled once for each instruction set, KINONE_ISA naming the namespace. What lies in such a
+// namespace may use the instructions of that set, so nothing from it may leak: no function of the standard library is
+// called here, since the linker would keep one copy of it for all.
+#pragma once
+
+#ifndef KINONE_ISA
+#error "compile with -DKINONE_ISA=<namespace of the instruction set>"
+#endif
+
+namespace kinone::KINONE_ISA {
+
+#if defined(__AVX512F__)
+constexpr int vector_bytes = 64, registers = 32;
+#elif defined(__AVX2__)
+constexpr int vector_bytes = 32, registers = 16;
+#else
+constexpr int vector_bytes = 16, registers = 32;  // NEON
+#endif
+
+template <class T, int n>
+struct VectorOf {
+  typedef T type __attribute__((vector_size(n * sizeof(T))));
+  typedef T in_memory __attribute__((vector_size(n * sizeof(T)), aligned(alignof(T)), may_alias));
+};
+
+// n numbers side by side.
+template <class T, int n = vector_bytes / sizeof(T)>
+using Vector = typename VectorOf<T, n>::type;
+
+template <class T>
+constexpr int lanes = vector_bytes / sizeof(T);
+
+template <class V, class T>
+inline V load(const T* p) {
+  return *reinterpret_cast<const typename VectorOf<T, sizeof(V) / sizeof(T)>::in_memory*>(p);
+}
+
+template <class V, class T>
+inline void store(T* p, V v) {
+  *reinterpret_cast<typename VectorOf<T, sizeof(V) / sizeof(T)>::in_memory*>(p) = v;
+}
+
+// x in every lane; subtracting +0 changes no number, not even −0.
+template <class T>
+inline Vector<T> broadcast(T x) {
+  return x - Vector<T>{};
+}
+
+inline float fma(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
+inline double fma(double a, double b, double c) { return __builtin_fma(a, b, c); }
+
+// a·b + c, rounded once. Neither compiler has this for vectors; both make one instruction of the loop.
+template <class V>
+inline V fma(V a, V b, V c) {
+  V y;
+  for (unsigned i = 0; i < sizeof(V) / sizeof(a[0]); i++) y[i] = fma(a[i], b[i], c[i]);
+  return y;
+}
+
+// NaN has many bit patterns, and which one an operation gives depends on the processor and on the order of operands
+// that the compiler chose: results bear the one of np.nan.
+template <class V>
+inline V one_nan(V x) {
+  return x == x ? x : V{} + __builtin_nanf("");
+}
+inline float one_nan(float x) { return x == x ? x : __builtin_nanf(""); }
+inline double one_nan(double x) { return x == x ? x : __builtin_nan(""); }
+
+template <int... i>
+struct Indices {};
+template <int n, int... i>
+struct Counted : Counted<n - 1, n - 1, i...> {};
+template <int... i>
+struct Counted<0, i...> {
+  using type = Indices<i...>;
+};
+
+template <int step, class V, int... i>
+inline void exchange(V& a, V& b, Indices<i...>) {
+  constexpr int n = sizeof...(i);
+  V upper = __builtin_shufflevector(a, b, (i & step ? n + i - step : i)...);
+  b = __builtin_shufflevector(a, b, (i & step ? n + i : i + step)...);
+  a = upper;
+}
+
+// The transpose of n vectors of n numbers, n a power of two: blocks beside the diagonal, of 1, 2, 4, … numbers a side,
+// change places.
+template <int n, int step = 1, class V>
+inline void transpose(V (&x)[n]) {
+  if constexpr (step < n) {
+    for (int i = 0; i < n; i++)
+      if (!(i & step)) exchange<step>(x[i], x[i + step], typename Counted<n>::type{});
+    transpose<n, 2 * step>(x);
+  }
+}
+
+}  // namespace kinone::KINONE_ISA

@@ -1,0 +1,435 @@
+"""The native products of matrices: against an exact emulation of profile kn1, bit for bit, and against NumPy."""
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from fractions import Fraction
+from typing import Any, cast
+
+import hypothesis.extra.numpy as hnp
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import digests
+import kinone as kn
+from digests import kernels
+from kinone.errors import ArgumentError
+from kinone.kernels import dispatch, settings
+
+native: Any = settings.native
+if native is None:
+    pytest.skip(f"the native kernels are {settings.WHY_NOT}", allow_module_level=True)
+
+CHUNK = 384  # of the profile
+
+
+# ------------------------------------------------------------------ the profile, in NumPy
+def fma32(a, b, c):
+    """a·b + c of float32, rounded once: in float64 the product is exact, and the sum rounded to odd.
+
+    Rounding to odd takes, of the two numbers beside an inexact sum, the one whose last bit is 1; no midpoint of
+    float32 numbers has that, so the second rounding goes where one alone would have gone.
+    """
+    a, b, c = (x.astype(np.float64) for x in (a, b, c))
+    product = a * b
+    y = product + c
+    back = y - product
+    error = (product - (y - back)) + (c - back)
+    is_even = (y.view(np.int64) & 1) == 0
+    y = np.where(is_even & (error != 0) & np.isfinite(y), np.nextafter(y, np.copysign(np.inf, error)), y)
+    return y.astype(np.float32)
+
+
+def _fma64(a, b, c):
+    if np.isfinite([a, b]).all() and not np.isfinite(c):
+        return c  # however large the product
+    if not np.isfinite([a, b, c]).all() or a == 0 or b == 0:
+        return np.float64(a) * np.float64(b) + np.float64(c)
+    exact = Fraction(float(a)) * Fraction(float(b)) + Fraction(float(c))
+    if exact == 0:
+        return 0.0
+    try:
+        y = float(exact)
+    except OverflowError:
+        y = np.inf
+    return np.copysign(y, 1 if exact > 0 else -1)
+
+
+FMA = {np.dtype(np.float32): fma32, np.dtype(np.float64): np.vectorize(_fma64, otypes=[np.float64])}
+
+
+def kn1(a, b, bias=None):
+    """a·b as the profile has it, for matrices (…, m, k) and (…, k, n)."""
+    fma = FMA[a.dtype]
+    shape = np.matmul(np.zeros((*a.shape[:-1], 1)), np.zeros((*b.shape[:-2], 1, b.shape[-1]))).shape
+    y = np.zeros(shape, a.dtype)
+    with np.errstate(all="ignore"):
+        for begin in range(0, a.shape[-1], CHUNK):
+            s = np.zeros(shape, a.dtype)
+            for p in range(begin, min(begin + CHUNK, a.shape[-1])):
+                s = fma(*np.broadcast_arrays(a[..., :, p : p + 1], b[..., p : p + 1, :], s))
+            y = y + s if begin else s
+        if bias is not None:
+            y = y + bias
+    return np.where(np.isnan(y), np.array(np.nan, a.dtype), y)
+
+
+def bits(x):
+    return x.view(f"i{x.itemsize}")
+
+
+def same_bits(x, y):
+    return x.shape == y.shape and x.dtype == y.dtype and np.array_equal(bits(x), bits(y))
+
+
+# ------------------------------------------------------------------ random cases
+def numbers(rng, shape, dtype):
+    """Ordinary numbers; or all sizes down to denormals and up to what overflows; or few digits, so that sums tie."""
+    x = rng.standard_normal(shape)
+    kind = rng.integers(4)
+    if kind == 1:
+        x *= 2.0 ** rng.integers(*((-150, 128) if dtype == np.float32 else (-1000, 1000)), shape)
+    elif kind == 2:
+        x = rng.integers(-8, 9, shape) * 2.0 ** rng.choice([-149.0, -126.0, -24.0, -12.0, 0.0, 1.0], shape)
+    elif kind == 3 and x.size:
+        special = np.array([0.0, -0.0, np.inf, -np.inf, np.nan, -np.nan, 1e-310, 1e-42, 3e38, 1e308])
+        chosen = rng.random(shape) < 0.1
+        x = np.where(chosen, rng.choice(special, shape), x)
+    with np.errstate(over="ignore"):
+        return x.astype(dtype)
+
+
+def laid_out(rng, x):
+    """The same numbers in memory of another layout."""
+    kind = rng.integers(7)
+    if kind == 1:
+        return np.asfortranarray(x)
+    if kind == 2 and x.ndim:
+        wide = np.full((*x.shape[:-1], 2 * x.shape[-1] + 1), np.nan, x.dtype)
+        wide[..., 1::2] = x
+        return wide[..., 1::2]
+    if kind == 3:
+        return x[..., ::-1].copy()[..., ::-1]
+    if kind == 4:
+        return x[::-1].copy(order="F")[::-1]
+    if kind == 5:
+        raw = np.empty(x.nbytes + 1, np.uint8)[1:]
+        unaligned = raw.view(x.dtype).reshape(x.shape)
+        unaligned[...] = x
+        return unaligned
+    if kind == 6 and x.ndim > 1:
+        padded = np.full((*x.shape[:-1], x.shape[-1] + 3), np.inf, x.dtype)
+        padded[..., 1:-2] = x
+        return padded[..., 1:-2]
+    return x
+
+
+def case(rng, dtype, most):
+    m, n, k = (round(most ** rng.random()) for _ in range(3))
+    m, n = (int(rng.choice([size, rng.integers(1, 60)], p=[0.8, 0.2])) for size in (m, n))
+    batch = [(), (), (), (2,), (2, 1), (1, 3)][rng.integers(6)]
+    other = [(), (), batch, (1,) * len(batch)][rng.integers(4)]
+    return (laid_out(rng, numbers(rng, (*batch, m, k), dtype)), laid_out(rng, numbers(rng, (*other, k, n), dtype)))
+
+
+def differing(seed, cases, dtype: Any = np.float32, most=16):
+    rng = np.random.default_rng(seed)
+    wrong = []
+    for i in range(cases):
+        a, b = case(rng, dtype, most)
+        if not same_bits(native.matmul(a, b), kn1(a, b)):
+            wrong.append((i, a.shape, a.strides, b.shape, b.strides))
+    return wrong
+
+
+def test_the_emulation_of_fma_is_exact():
+    rng = np.random.default_rng(0)
+    a, b, c = (numbers(rng, 3000, np.float32) for _ in range(3))
+    with np.errstate(all="ignore"):
+        c[::3] = -(a * b)[::3]  # what the product loses by rounding remains
+        got = fma32(a, b, c)
+    for x, y, z, found in zip(a, b, c, got, strict=True):
+        if np.isfinite([x, y, z]).all():
+            exact = Fraction(float(x)) * Fraction(float(y)) + Fraction(float(z))
+            beside = [np.nextafter(found, np.float32(side)) for side in (-np.inf, np.inf)] if np.isfinite(found) else []
+            nearest = [abs(Fraction(float(other)) - exact) for other in beside if np.isfinite(other)]
+            assert not nearest or abs(Fraction(float(found)) - exact) <= min(nearest), (x, y, z)
+
+
+def test_no_bit_differs_from_the_profile_float32():
+    assert not differing(1, 10_000, most=12)
+
+
+def test_no_bit_differs_from_the_profile_float64():
+    assert not differing(2, 300, np.float64, most=6)
+
+
+@pytest.mark.parametrize("shape", [(5, 770, 19), (70, 390, 65), (1, 1200, 300), (300, 385, 1), (13, 384, 7),
+                                   (67, 1153, 101), (1, 2000, 1), (130, 400, 10)])  # fmt: skip
+def test_chunks_of_long_sums(shape):
+    m, k, n = shape
+    rng = np.random.default_rng(3)
+    a, b = rng.standard_normal((m, k), np.float32), rng.standard_normal((k, n), np.float32)
+    expected = kn1(a, b)
+    for x in (a, np.asfortranarray(a)):
+        for y in (b, np.asfortranarray(b)):
+            assert same_bits(kernels.matmul(x, y), expected)
+
+
+@pytest.mark.slow
+def test_no_bit_differs_over_a_hundred_thousand_cases():
+    assert not differing(4, 97_000, most=20)
+    assert not differing(5, 1_000, most=500)
+    assert not differing(6, 2_000, np.float64, most=10)
+
+
+def test_linear_adds_its_bias_last():
+    rng = np.random.default_rng(7)
+    for _ in range(300):
+        k, n = rng.integers(1, 40, 2)
+        lead = tuple(rng.integers(1, 6, rng.integers(0, 4)))
+        x, w, b = (laid_out(rng, numbers(rng, shape, np.float32)) for shape in ((*lead, k), (n, k), (n,)))
+        expected = kn1(x.reshape(-1, k), w.T, b).reshape(*lead, n)
+        assert same_bits(native.linear(x, w, b), expected)
+        assert same_bits(native.linear(x, w, None), native.matmul(x, w.T))
+
+
+def test_half_precision_is_computed_in_single():
+    rng = np.random.default_rng(8)
+    a, b = (rng.standard_normal(shape).astype(np.float16) for shape in ((7, 30), (30, 5)))
+    expected = kn1(a.astype(np.float32), b.astype(np.float32)).astype(np.float16)
+    assert same_bits(kernels.matmul(a, b), expected)
+    assert same_bits(kernels.linear(a, b.T, None), expected)
+
+
+def test_what_is_not_floating_point_is_the_references():
+    a = np.arange(6).reshape(2, 3)
+    assert kernels.matmul(a, a.T).dtype == a.dtype
+    assert kernels.matmul(a, a.T.astype(np.float32)).dtype == np.float64
+    assert kernels.matmul(cast(Any, [[1.0, 2.0]]), cast(Any, [[3.0], [4.0]])) == 11
+    assert kernels.matmul(a.astype(">f4"), a.T.astype(">f4"))[0, 0] == 5
+    assert kernels.matmul(a.astype(bool), a.T.astype(bool)).dtype == bool
+
+
+# ------------------------------------------------------------------ against NumPy
+@given(shapes=hnp.mutually_broadcastable_shapes(signature=np.matmul.signature, min_side=0, max_side=9, max_dims=3),
+       dtype=st.sampled_from(["f2", "f4", "f8"]), seed=st.integers(0, 2**32 - 1))  # fmt: skip
+def test_any_shape_and_stride_as_numpy(shapes, dtype, seed):
+    rng = np.random.default_rng(seed)
+    a, b = (laid_out(rng, rng.integers(-9, 9, shape).astype(dtype)) for shape in shapes.input_shapes)
+    y = native.matmul(a, b)
+    assert y.dtype == dtype and y.shape == shapes.result_shape
+    assert np.array_equal(y, np.matmul(a.astype("f8"), b.astype("f8")))  # small whole numbers: exact
+
+
+@given(m=st.integers(1, 150), n=st.integers(1, 150), k=st.integers(0, 900), batch=st.integers(1, 3),
+       dtype=st.sampled_from([np.float32, np.float64]), seed=st.integers(0, 2**32 - 1))  # fmt: skip
+def test_larger_shapes_as_numpy(m, n, k, batch, dtype, seed):
+    rng = np.random.default_rng(seed)
+    a, b = (laid_out(rng, rng.integers(-9, 9, shape).astype(dtype)) for shape in ((batch, m, k), (k, n)))
+    assert np.array_equal(native.matmul(a, b), np.matmul(a.astype("f8"), b.astype("f8")))
+
+
+def test_errors_are_the_references():
+    with pytest.raises(kn.errors.ShapeError, match="b with 3 rows"):
+        kn.matmul(np.ones((2, 3), np.float32), np.ones((2, 3), np.float32))
+    with pytest.raises(kn.errors.ShapeError, match="broadcast"):
+        kn.matmul(np.ones((2, 2, 3), np.float32), np.ones((3, 3, 2), np.float32))
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(2**20, 2**21), (2**31, 2**32), (2**60, 2**60)])
+def test_a_result_that_no_memory_holds_is_a_memory_error(rows, columns):
+    a, b = (np.broadcast_to(np.float32(1), shape) for shape in ((rows, 1), (1, columns)))
+    with pytest.raises(MemoryError, match=str(rows)):
+        kernels.matmul(a, b)
+
+
+# ------------------------------------------------------------------ threads, processors, processes
+@pytest.fixture
+def one_to_many():
+    before = native.threads()
+    yield kernels.set_threads
+    kernels.set_threads(before)
+
+
+def test_the_number_of_threads_changes_no_bit(one_to_many):
+    found = set()
+    for count in (1, 2, 3, 4, 7, 8):
+        one_to_many(count)
+        assert native.threads() == count
+        found.add(digests.gemm())
+    assert len(found) == 1
+
+
+def in_a_process(code, **environment):
+    paths = os.pathsep.join(["tests", "src"])
+    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    settings = {**os.environ, "KINONE_KERNELS": "native", "PYTHONPATH": paths, **environment}
+    return subprocess.run([sys.executable, "-W", "ignore", "-c", code], cwd=root, capture_output=True, text=True,
+                          check=False, env=settings)  # fmt: skip
+
+
+def test_the_instruction_set_changes_no_bit():
+    expected = digests.gemm()
+    for isa, runs in native.isas().items():
+        if runs:
+            code = "import digests; from kinone.kernels import settings; print(settings.isa(), digests.gemm())"
+            ran = in_a_process(code, KINONE_ISA=isa, KINONE_THREADS="2")
+            assert ran.stdout.split() == [isa, expected], ran.stderr
+
+
+@pytest.mark.parametrize(("name", "value", "choices"), [
+    ("KINONE_ISA", "sse2", "expected " + " or ".join(native.isas())),
+    ("KINONE_THREADS", "0", "a whole number from 1 to 1024, got 0"),
+    ("KINONE_THREADS", "two", "a whole number from 1 to 1024, got 'two'"),
+])  # fmt: skip
+def test_wrong_settings_are_errors_that_list_the_choices(name, value, choices):
+    ran = in_a_process("import kinone as kn, numpy as np; kn.matmul(np.ones((1, 1)), np.ones((1, 1)))", **{name: value})
+    assert ran.returncode and "ArgumentError: [" + name in ran.stderr and choices in ran.stderr
+    assert in_a_process("import kinone", **{name: value}).returncode == 0
+
+
+def test_threads_are_limited_by_the_environment(monkeypatch):
+    cores = settings.usable_cores()
+    assert settings.threads("5") == 5
+    for openmp, expected in (("1", 1), ("1,4", 1), ("999", cores), ("", cores), ("x", cores)):
+        monkeypatch.setitem(settings.ASKED, settings.OPENMP, openmp)
+        assert settings.threads("") == expected
+    for wrong in (0, -1, 1025, 2.0, True, "2"):
+        with pytest.raises(ArgumentError, match=r"\[set_threads\] expected a whole number from 1 to 1024"):
+            kernels.set_threads(cast(Any, wrong))
+
+
+def test_kinone_kernels_takes_the_reference():
+    code = "from kinone import kernels; print({c.implementation for c in kernels.explain()}, kernels.matmul.__module__)"
+    ran = in_a_process(code, KINONE_KERNELS="reference")
+    assert ran.stdout == "{'reference'} kinone.kernels.gemm.reference\n", ran.stderr
+
+
+def test_explain_tells_what_runs():
+    chosen = {choice.name: choice for choice in kernels.explain("native")}
+    assert {name for name, choice in chosen.items() if choice.implementation == "native"} == set(dispatch.NATIVE)
+    assert settings.isa() in chosen["matmul"].why
+    assert dispatch.profile("native") == "reference + native gemm"
+    assert dispatch.profile() == "reference"
+
+
+def test_a_forked_child_has_its_own_threads():
+    code = """
+import os, numpy as np
+from kinone import kernels
+kernels.set_threads(3)
+a = np.random.default_rng(0).standard_normal((400, 400), np.float32)
+y = kernels.matmul(a, a)
+generation = 0
+while generation < 3 and not (child := os.fork()):  # a child, its child, and the child of that
+    generation += 1
+    assert np.array_equal(kernels.matmul(a, a), y)
+assert np.array_equal(kernels.matmul(a, a), y)
+os._exit(generation < 3 and os.waitpid(child, 0)[1] != 0)
+"""
+    ran = in_a_process(code)
+    assert ran.returncode == 0, ran.stderr
+
+
+def test_python_threads_may_call_at_once(one_to_many):
+    one_to_many(2)
+    rng = np.random.default_rng(12)
+    pairs = [(rng.standard_normal((m, 300), np.float32), rng.standard_normal((300, 200), np.float32))
+             for m in (1, 50, 150, 400)]  # fmt: skip
+    expected = [kernels.matmul(a, b) for a, b in pairs]
+
+    def some(i):
+        a, b = pairs[i % 4]
+        if i % 50 == 0:
+            kernels.set_threads(1 + i // 50)
+        return same_bits(kernels.matmul(a, b), expected[i % 4])
+
+    with ThreadPoolExecutor(6) as pool:
+        assert all(pool.map(some, range(200)))
+
+
+def test_other_python_threads_run_meanwhile():
+    a = np.ones((1500, 1500))
+    is_done = threading.Event()
+
+    def work():
+        kernels.matmul(a, a)
+        is_done.set()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    turns = 0
+    while not is_done.is_set():
+        turns += 1
+        time.sleep(0)
+    thread.join()
+    assert turns > 20
+
+
+def test_flush_to_zero_is_off_in_kernels():
+    """A library may set it for the thread that loads it; products of denormals come out all the same."""
+    code = """
+import ctypes, ctypes.util, platform, numpy as np
+from kinone import kernels
+if platform.machine() != "x86_64": raise SystemExit
+libm = ctypes.CDLL(ctypes.util.find_library("m"))
+state = (ctypes.c_uint32 * 8)()
+libm.fegetenv(state)
+state[7] |= 0x8040
+a = np.full((64, 2), 2.0**-140, np.float32)
+b = np.full((2, 64), 0.5, np.float32)
+libm.fesetenv(state)
+y = kernels.matmul(a, b)
+is_flushed = float(np.float32(2.0**-140) * np.float32(0.5)) == 0
+state[7] &= ~0x8040
+libm.fesetenv(state)
+assert is_flushed and np.all(y == np.float32(2.0**-140))
+"""
+    ran = in_a_process(code)
+    assert ran.returncode == 0, ran.stderr
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs mmap and mprotect")
+def test_no_byte_outside_an_array_is_read():
+    """Operands that begin or end where memory does: one byte too far ends the process."""
+    code = """
+import ctypes, mmap, numpy as np
+from kinone import kernels
+libc = ctypes.CDLL(None, use_errno=True)
+libc.mprotect.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+page, kept = mmap.PAGESIZE, []
+
+def at_the_edge(x, is_end):
+    inside = -(-x.nbytes // page) * page
+    memory = mmap.mmap(-1, inside + 2 * page)
+    raw = np.frombuffer(memory, np.uint8)
+    address = raw.ctypes.data
+    for wall in (address, address + page + inside):
+        assert libc.mprotect(wall, page, 0) == 0
+    begin = page + (inside - x.nbytes if is_end else 0)
+    y = raw[begin : begin + x.nbytes].view(x.dtype).reshape(x.shape)
+    y[...] = x
+    kept.append(memory)
+    return y
+
+rng = np.random.default_rng(0)
+for dtype in (np.float32, np.float64):
+    for m, k, n in [(1, 1, 1), (1, 7, 5), (9, 3, 17), (65, 13, 33), (70, 400, 50), (130, 9, 3), (3, 390, 100),
+                    (1, 50, 49), (300, 5, 1)]:
+        for is_end in (False, True):
+            a, b = (at_the_edge(rng.integers(-9, 9, s).astype(dtype), is_end) for s in ((m, k), (k, n)))
+            at, bt = (at_the_edge(rng.integers(-9, 9, s).astype(dtype), is_end) for s in ((k, m), (n, k)))
+            c = at_the_edge(rng.integers(-9, 9, n).astype(dtype), is_end)
+            for x in (a, at.T, a[::-1], a[:, ::-1]):
+                for y in (b, bt.T, b[::-1], b[:, ::-1]):
+                    assert np.array_equal(kernels.matmul(x, y), np.matmul(x, y))
+                assert np.array_equal(kernels.linear(x, bt, c), np.matmul(x, bt.T) + c)
+"""
+    ran = in_a_process(code)
+    assert ran.returncode == 0, ran.stderr
