@@ -317,7 +317,8 @@ def clip(x: Array, min: float | None = None, max: float | None = None) -> Array:
     """
     if min is not None and max is not None and not min <= max:
         raise ArgumentError("clip", "min ≤ max", f"min={min}, max={max}")
-    return np.clip(x, min, max)
+    # NumPy 2.0 refuses to clip without a bound.
+    return np.array(x) if min is None and max is None else np.clip(x, min, max)
 
 
 @clip.backward
