@@ -13,7 +13,7 @@ import pytest
 import kinone as kn
 from kinone.core.graph import Node
 from kinone.core.modes import modes
-from kinone.errors import DeviceError, DtypeError, GraphError, ShapeError
+from kinone.errors import ArgumentError, DeviceError, DtypeError, GraphError, ShapeError
 
 ANY: Any = kn  # for calls that a type checker would refuse before Kinone can
 
@@ -403,3 +403,16 @@ def test_errors_survive_pickling():
     assert type(again) is ShapeError
     assert str(again) == str(error)
     assert again.hint == "c"
+
+
+def test_a_translated_error_keeps_what_it_was():
+    @kn.op(samples=())
+    def faulty(x):
+        return x.no_such_attribute
+
+    with pytest.raises(ArgumentError, match=r"\[faulty\] expected arguments that fit together") as told:
+        faulty(leaf(1.0))
+    assert isinstance(told.value.__cause__, AttributeError)
+    with pytest.raises(ShapeError) as told:
+        leaf(1.0, 2.0) + leaf(1.0, 2.0, 3.0)
+    assert isinstance(told.value.__cause__, ValueError), "NumPy's own words"

@@ -132,6 +132,9 @@ def test_pickle_and_copy():
         np.testing.assert_array_equal(again.numpy(), X)
     with pytest.raises(GraphError, match="detach"):
         pickle.dumps(x * 2)
+    for function in (kn.relu, kn.einsum, kn.mse_loss):
+        assert pickle.loads(pickle.dumps(function)) is function
+        assert copy.deepcopy(function) is function
 
 
 def test_what_people_see():

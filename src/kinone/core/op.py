@@ -107,7 +107,7 @@ class Op(Generic[P]):
                 watcher.before_forward(self, arrays, named)
             y = self.forward(*arrays, **named)  # pyright: ignore[reportCallIssue]
         except (ValueError, TypeError, LookupError, AttributeError, OverflowError, ZeroDivisionError) as error:
-            raise explained(self, error, args, attrs) from error.__cause__
+            raise (told := explained(self, error, args, attrs)) from (error.__cause__ if told is error else error)
         if needs_node and not self.no_gradient and modes.recording:
             result = self._record(arrays, parents, named, y)
         else:

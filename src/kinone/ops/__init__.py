@@ -1,5 +1,7 @@
 """The operators, one family a file. `ALL_OPS` is the list that methods, tests, docs and exports are made from."""
 
+import copyreg
+from operator import attrgetter
 from types import FunctionType, MappingProxyType, ModuleType
 from typing import Any
 
@@ -94,3 +96,6 @@ METHODS: MappingProxyType[str, Any] = MappingProxyType(
 )
 for _name, _value in METHODS.items():
     setattr(Methods, _name, _value)
+
+# By name, as functions are pickled: what holds kn.relu can be copied, and go to a worker process.
+copyreg.pickle(Op, attrgetter("name"))

@@ -43,7 +43,7 @@ def composed(function: Callable[P, R]) -> Callable[P, R]:
             ZeroDivisionError,
             BufferError,
         ) as error:
-            raise explained(described, error, args, attrs) from error.__cause__
+            raise (told := explained(described, error, args, attrs)) from (error.__cause__ if told is error else error)
 
     return call
 
