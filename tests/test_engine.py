@@ -414,5 +414,5 @@ def test_a_translated_error_keeps_what_it_was():
         faulty(leaf(1.0))
     assert isinstance(told.value.__cause__, AttributeError)
     with pytest.raises(ShapeError) as told:
-        leaf(1.0, 2.0) + leaf(1.0, 2.0, 3.0)
+        kn.add(leaf(1.0, 2.0), leaf(1.0, 2.0, 3.0))
     assert isinstance(told.value.__cause__, ValueError), "NumPy's own words"
