@@ -1,43 +1,51 @@
 """Digests of what the native kernels compute: one for every processor, number of threads and compiler.
 
-python tests/digests.py
+python tests/digests.py                                        of every family
+python tests/digests.py gemm > tests/golden/gemm.json          of one: only a new profile may change it
 """
 
 import hashlib
-from collections.abc import Callable, Iterator
+import importlib
+import json
+import pkgutil
+import sys
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
 import kinone.kernels
+import kn1
 from kinone.kernels import dispatch
 
 kernels: Any = SimpleNamespace(**vars(kinone.kernels))  # as KINONE_KERNELS=native has it
 dispatch.bind(vars(kernels), "native")
 
-
-def products() -> Iterator[Callable[[], Any]]:
-    """Products of every path: small and large, few rows, few columns, batches, transposes, bias."""
-    rng = np.random.default_rng(11)
-    shapes = [(3, 5, 7), (64, 64, 64), (257, 511, 130), (1, 900, 3000), (2000, 700, 3), (65, 2000, 66), (50, 400, 5000),
-              (300, 1, 300), (9, 40, 3200), (128, 385, 3100)]  # fmt: skip
-    for dtype in (np.float32, np.float64):
-        for m, k, n in shapes:
-            a, b = (rng.standard_normal(shape).astype(dtype) for shape in ((m, k), (k, n)))
-            yield lambda a=a, b=b: kernels.matmul(a, b)
-            yield lambda a=a, b=b: kernels.matmul(np.asfortranarray(a), np.asfortranarray(b))
-        x, w, b = (rng.standard_normal(shape).astype(dtype) for shape in ((40, 100, 90), (310, 90), (310,)))
-        yield lambda x=x, w=w, b=b: kernels.linear(x, w, b)
-        yield lambda x=x: kernels.matmul(x, x.swapaxes(-1, -2))
+FAMILIES = {
+    module.name: importlib.import_module(f"kn1.{module.name}")
+    for module in pkgutil.iter_modules(kn1.__path__)
+    if module.name != "arithmetic"
+}
 
 
-def gemm() -> str:
+def digest(y: Any) -> str:
+    """Of an array or a structure of them: shape, dtype and numbers, however they lie in memory."""
     found = hashlib.sha256()
-    for product in products():
-        found.update(product().tobytes())
-    return found.hexdigest()
+    for part in y if isinstance(y, tuple | list) else [y]:
+        a = np.asarray(part)
+        found.update(f"{a.dtype.str}{a.shape}".encode() + a.tobytes() if part is not None else b"none")
+    return found.hexdigest()[:32]
+
+
+def digests(family: str) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for label, name, args, attrs in FAMILIES[family].digest_calls():
+        key = f"{name} {label}"
+        assert key not in found, f"two calls bear the name {key}"
+        found[key] = digest(getattr(kernels, name)(*args, **attrs))
+    return found
 
 
 if __name__ == "__main__":
-    print(gemm())
+    found = digests(sys.argv[1]) if sys.argv[1:] else {family: digests(family) for family in FAMILIES}
+    print(json.dumps(found, indent=1, sort_keys=True))

@@ -15,136 +15,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import digests
 import kinone as kn
 from digests import kernels
 from kinone.errors import ArgumentError
 from kinone.kernels import dispatch, settings
+from kn1.arithmetic import fma32, laid_out, numbers, same_bits
+from kn1.gemm import product as kn1
 
 native: Any = settings.native
 if native is None:
     pytest.skip(f"the native kernels are {settings.WHY_NOT}", allow_module_level=True)
-
-CHUNK = 384  # of the profile
-
-
-# ------------------------------------------------------------------ the profile, in NumPy
-def fma32(a, b, c):
-    """a·b + c of float32, rounded once: in float64 the product is exact, and the sum rounded to odd.
-
-    Rounding to odd takes, of the two numbers beside an inexact sum, the one whose last bit is 1; no midpoint of
-    float32 numbers has that, so the second rounding goes where one alone would have gone.
-    """
-    a, b, c = (x.astype(np.float64) for x in (a, b, c))
-    product = a * b
-    y = product + c
-    back = y - product
-    error = (product - (y - back)) + (c - back)
-    is_even = (y.view(np.int64) & 1) == 0
-    y = np.where(is_even & (error != 0) & np.isfinite(y), np.nextafter(y, np.copysign(np.inf, error)), y)
-    return y.astype(np.float32)
-
-
-def _fma64(a, b, c):
-    if np.isfinite([a, b]).all() and not np.isfinite(c):
-        return c  # however large the product
-    if not np.isfinite([a, b, c]).all() or a == 0 or b == 0:
-        return np.float64(a) * np.float64(b) + np.float64(c)
-    exact = Fraction(float(a)) * Fraction(float(b)) + Fraction(float(c))
-    if exact == 0:
-        return 0.0
-    try:
-        y = float(exact)
-    except OverflowError:
-        y = np.inf
-    return np.copysign(y, 1 if exact > 0 else -1)
-
-
-FMA = {np.dtype(np.float32): fma32, np.dtype(np.float64): np.vectorize(_fma64, otypes=[np.float64])}
-
-
-def kn1(a, b, bias=None):
-    """a·b as the profile has it, for matrices (…, m, k) and (…, k, n)."""
-    fma = FMA[a.dtype]
-    shape = np.matmul(np.zeros((*a.shape[:-1], 1)), np.zeros((*b.shape[:-2], 1, b.shape[-1]))).shape
-    y = np.zeros(shape, a.dtype)
-    with np.errstate(all="ignore"):
-        for begin in range(0, a.shape[-1], CHUNK):
-            s = np.zeros(shape, a.dtype)
-            for p in range(begin, min(begin + CHUNK, a.shape[-1])):
-                s = fma(*np.broadcast_arrays(a[..., :, p : p + 1], b[..., p : p + 1, :], s))
-            y = y + s if begin else s
-        if bias is not None:
-            y = y + bias
-    return np.where(np.isnan(y), np.array(np.nan, a.dtype), y)
-
-
-def bits(x):
-    return x.view(f"i{x.itemsize}")
-
-
-def same_bits(x, y):
-    return x.shape == y.shape and x.dtype == y.dtype and np.array_equal(bits(x), bits(y))
-
-
-# ------------------------------------------------------------------ random cases
-def numbers(rng, shape, dtype):
-    """Ordinary numbers; or all sizes down to denormals and up to what overflows; or few digits, so that sums tie."""
-    x = rng.standard_normal(shape)
-    kind = rng.integers(4)
-    if kind == 1:
-        x *= 2.0 ** rng.integers(*((-150, 128) if dtype == np.float32 else (-1000, 1000)), shape)
-    elif kind == 2:
-        x = rng.integers(-8, 9, shape) * 2.0 ** rng.choice([-149.0, -126.0, -24.0, -12.0, 0.0, 1.0], shape)
-    elif kind == 3 and x.size:
-        special = np.array([0.0, -0.0, np.inf, -np.inf, np.nan, -np.nan, 1e-310, 1e-42, 3e38, 1e308])
-        chosen = rng.random(shape) < 0.1
-        x = np.where(chosen, rng.choice(special, shape), x)
-    with np.errstate(over="ignore"):
-        return x.astype(dtype)
-
-
-def laid_out(rng, x):
-    """The same numbers in memory of another layout."""
-    kind = rng.integers(7)
-    if kind == 1:
-        return np.asfortranarray(x)
-    if kind == 2 and x.ndim:
-        wide = np.full((*x.shape[:-1], 2 * x.shape[-1] + 1), np.nan, x.dtype)
-        wide[..., 1::2] = x
-        return wide[..., 1::2]
-    if kind == 3:
-        return x[..., ::-1].copy()[..., ::-1]
-    if kind == 4:
-        return x[::-1].copy(order="F")[::-1]
-    if kind == 5:
-        raw = np.empty(x.nbytes + 1, np.uint8)[1:]
-        unaligned = raw.view(x.dtype).reshape(x.shape)
-        unaligned[...] = x
-        return unaligned
-    if kind == 6 and x.ndim > 1:
-        padded = np.full((*x.shape[:-1], x.shape[-1] + 3), np.inf, x.dtype)
-        padded[..., 1:-2] = x
-        return padded[..., 1:-2]
-    return x
-
-
-def case(rng, dtype, most):
-    m, n, k = (round(most ** rng.random()) for _ in range(3))
-    m, n = (int(rng.choice([size, rng.integers(1, 60)], p=[0.8, 0.2])) for size in (m, n))
-    batch = [(), (), (), (2,), (2, 1), (1, 3)][rng.integers(6)]
-    other = [(), (), batch, (1,) * len(batch)][rng.integers(4)]
-    return (laid_out(rng, numbers(rng, (*batch, m, k), dtype)), laid_out(rng, numbers(rng, (*other, k, n), dtype)))
-
-
-def differing(seed, cases, dtype: Any = np.float32, most=16):
-    rng = np.random.default_rng(seed)
-    wrong = []
-    for i in range(cases):
-        a, b = case(rng, dtype, most)
-        if not same_bits(native.matmul(a, b), kn1(a, b)):
-            wrong.append((i, a.shape, a.strides, b.shape, b.strides))
-    return wrong
 
 
 def test_the_emulation_of_fma_is_exact():
@@ -161,14 +41,6 @@ def test_the_emulation_of_fma_is_exact():
             assert not nearest or abs(Fraction(float(found)) - exact) <= min(nearest), (x, y, z)
 
 
-def test_no_bit_differs_from_the_profile_float32():
-    assert not differing(1, 10_000, most=12)
-
-
-def test_no_bit_differs_from_the_profile_float64():
-    assert not differing(2, 300, np.float64, most=6)
-
-
 @pytest.mark.parametrize("shape", [(5, 770, 19), (70, 390, 65), (1, 1200, 300), (300, 385, 1), (13, 384, 7),
                                    (67, 1153, 101), (1, 2000, 1), (130, 400, 10)])  # fmt: skip
 def test_chunks_of_long_sums(shape):
@@ -179,13 +51,6 @@ def test_chunks_of_long_sums(shape):
     for x in (a, np.asfortranarray(a)):
         for y in (b, np.asfortranarray(b)):
             assert same_bits(kernels.matmul(x, y), expected)
-
-
-@pytest.mark.slow
-def test_no_bit_differs_over_a_hundred_thousand_cases():
-    assert not differing(4, 97_000, most=20)
-    assert not differing(5, 1_000, most=500)
-    assert not differing(6, 2_000, np.float64, most=10)
 
 
 def test_linear_adds_its_bias_last():
@@ -257,30 +122,12 @@ def one_to_many():
     kernels.set_threads(before)
 
 
-def test_the_number_of_threads_changes_no_bit(one_to_many):
-    found = set()
-    for count in (1, 2, 3, 4, 7, 8):
-        one_to_many(count)
-        assert native.threads() == count
-        found.add(digests.gemm())
-    assert len(found) == 1
-
-
 def in_a_process(code, **environment):
     paths = os.pathsep.join(["tests", "src"])
     root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     settings = {**os.environ, "KINONE_KERNELS": "native", "PYTHONPATH": paths, **environment}
     return subprocess.run([sys.executable, "-W", "ignore", "-c", code], cwd=root, capture_output=True, text=True,
                           check=False, env=settings)  # fmt: skip
-
-
-def test_the_instruction_set_changes_no_bit():
-    expected = digests.gemm()
-    for isa, runs in native.isas().items():
-        if runs:
-            code = "import digests; from kinone.kernels import settings; print(settings.isa(), digests.gemm())"
-            ran = in_a_process(code, KINONE_ISA=isa, KINONE_THREADS="2")
-            assert ran.stdout.split() == [isa, expected], ran.stderr
 
 
 @pytest.mark.parametrize(("name", "value", "choices"), [
@@ -313,9 +160,9 @@ def test_kinone_kernels_takes_the_reference():
 
 def test_explain_tells_what_runs():
     chosen = {choice.name: choice for choice in kernels.explain("native")}
-    assert {name for name, choice in chosen.items() if choice.implementation == "native"} == set(dispatch.NATIVE)
+    assert all((choice.implementation == "native") == hasattr(native, name) for name, choice in chosen.items())
     assert settings.isa() in chosen["matmul"].why
-    assert dispatch.profile("native") == "reference + native gemm"
+    assert "native gemm" in dispatch.profile("native")
     assert dispatch.profile() == "reference"
 
 

@@ -24,8 +24,6 @@ BUILT = ("reference", "native") if settings.native else ("reference",)  # of tho
 ASKED = os.environ.get(VARIABLE, "")  # read once: names are bound when the package is imported
 DEFAULT = "reference"  # half a profile would be neither NumPy's bits nor kn1's: native once every kernel has one
 NOT_YET = f"few so far, and {VARIABLE}=native takes them"
-NATIVE = ("linear", "matmul")
-"""The kernels that have a native implementation."""
 
 _REST = "; other dtypes than float16, float32 and float64 by the reference"
 
@@ -61,13 +59,13 @@ def implementation(asked: str = ASKED) -> tuple[str, str]:
 def explain(asked: str = ASKED) -> list[Choice]:
     """What runs for each kernel, by family and name, and why.
 
-    >>> [choice.implementation for choice in explain() if choice.name == "softmax_forward"]
+    >>> [choice.implementation for choice in explain("reference") if choice.name == "softmax_forward"]
     ['reference']
     """
     which, why = implementation(asked)
     return [
         Choice(name, family, which, why + _REST * (which == "native"))
-        if name in NATIVE
+        if hasattr(settings.native, name)
         else Choice(name, family, "reference", "no other is built")
         for family, name in _kernels()
     ]
@@ -121,7 +119,8 @@ def bind(namespace: dict[str, Any], asked: str = ASKED) -> None:
         namespace.update(dict.fromkeys(references, _refuse))
         return
     if which == "native":
-        namespace.update((name, _or(references[name], getattr(settings.native, name))) for name in NATIVE)
+        native = {name: getattr(settings.native, name, None) for name in references}
+        namespace.update((name, _or(references[name], f)) for name, f in native.items() if f)
 
 
 def _started(asked: str = ASKED) -> str:

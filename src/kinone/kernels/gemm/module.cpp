@@ -1,29 +1,10 @@
 // matmul(a, b) and linear(x, w, b), as Python calls them: shapes are checked and broadcast here, and NotImplemented
 // leaves a call to reference.py, whose errors are the ones that users see.
 #include "../native/array.hpp"
-#include "../native/isa.hpp"
-#include "../native/pool.hpp"
 #include "native.hpp"
 
 namespace kinone {
 namespace {
-
-constexpr double quick = 1e5;  // multiplications that are done before other Python threads would notice
-
-template <class T>
-void run(const Gemm<T>& g, const Batch& batch) {
-  Arithmetic arithmetic;
-  switch (isa()) {
-#ifdef KINONE_HAS_X86
-    case Isa::avx2: return avx2::gemm(g, batch);
-    case Isa::avx512: return avx512::gemm(g, batch);
-#endif
-#ifdef KINONE_HAS_NEON
-    case Isa::neon: return neon::gemm(g, batch);
-#endif
-    default: return;
-  }
-}
 
 // Leading axes along which the rows of a simply go on are rows too, if b is the same for all of them.
 template <class T>
@@ -40,20 +21,10 @@ void compute(const char* where, Gemm<T> g, Batch batch) {
   double work = static_cast<double>(g.m) * g.n * g.k;
   for (int axis = 0; axis < batch.axes; axis++) work *= batch.shape[axis];
   if (g.y_row == g.n) merge_rows(g, batch);
-  try {
-    if (work > quick) {
-      nb::gil_scoped_release released;
-      run(g, batch);
-    } else {
-      run(g, batch);
-    }
-  } catch (const OutOfMemory& error) {
-    PyErr_Format(PyExc_MemoryError, "[%s] expected %zu bytes of memory to work in, got none", where, error.bytes);
-    throw nb::python_error();
-  }
+  kinone::compute(where, work, [&] { KINONE_CALL(gemm(g, batch)); });
 }
 
-bool are_same_type(const Array& a, const Array& b) { return a.type && a.type == b.type; }
+bool are_same_type(const Array& a, const Array& b) { return a.is_floating() && a.type == b.type; }
 
 bool is_empty(const Shape& shape) {
   for (Py_ssize_t length : shape)

@@ -1,6 +1,8 @@
 // Products of matrices: what the kernel in native.cpp is asked for. Strides are in numbers, not bytes.
 #pragma once
 
+#include "../native/isa.hpp"
+
 namespace kinone {
 
 // y[i, j] = Σₚ a[i, p]·b[p, j] (+ bias[i, j]), a (m, k), b (k, n). A stride of 0 repeats what it steps over.
@@ -24,15 +26,9 @@ struct Batch {
   long shape[most], a[most], b[most], y[most];
 };
 
-// The kernels of each instruction set.
-#define KINONE_GEMM(isa)                            \
-  namespace isa {                                   \
-  void gemm(const Gemm<float>&, const Batch&);      \
-  void gemm(const Gemm<double>&, const Batch&);     \
-  }
-KINONE_GEMM(avx2)
-KINONE_GEMM(avx512)
-KINONE_GEMM(neon)
-#undef KINONE_GEMM
+KINONE_IN_EACH_ISA(
+  void gemm(const Gemm<float>&, const Batch&);
+  void gemm(const Gemm<double>&, const Batch&);
+)
 
 }  // namespace kinone

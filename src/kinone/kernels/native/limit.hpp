@@ -1,14 +1,10 @@
 // The machine's limit: fused multiply-adds that wait for nothing but each other's registers.
 #pragma once
 
+#include "isa.hpp"
+
 namespace kinone {
-namespace avx2 {
-double multiply_adds(char type, long rounds);
-}
-namespace avx512 {
-double multiply_adds(char type, long rounds);
-}
-namespace neon {
-double multiply_adds(char type, long rounds);
-}
+
+KINONE_IN_EACH_ISA(double multiply_adds(char type, long rounds);)
+
 }  // namespace kinone

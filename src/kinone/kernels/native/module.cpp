@@ -11,7 +11,21 @@ namespace nb = nanobind;
 
 namespace kinone {
 
+// Each family's functions, in its module.cpp.
+void add_attention(nb::module_& m);
+void add_convolution(nb::module_& m);
+void add_elementwise(nb::module_& m);
+void add_factorize(nb::module_& m);
 void add_gemm(nb::module_& m);
+void add_index(nb::module_& m);
+void add_loss(nb::module_& m);
+void add_normalize(nb::module_& m);
+void add_optimize(nb::module_& m);
+void add_pooling(nb::module_& m);
+void add_random(nb::module_& m);
+void add_recurrent(nb::module_& m);
+void add_reduction(nb::module_& m);
+void add_resize(nb::module_& m);
 
 namespace {
 
@@ -47,16 +61,7 @@ void set_isa(const char* name) {
 
 double multiply_adds(const char* type, long rounds) {
   nb::gil_scoped_release released;
-  switch (chosen) {
-#ifdef KINONE_HAS_X86
-    case Isa::avx2: return avx2::multiply_adds(*type, rounds);
-    case Isa::avx512: return avx512::multiply_adds(*type, rounds);
-#endif
-#ifdef KINONE_HAS_NEON
-    case Isa::neon: return neon::multiply_adds(*type, rounds);
-#endif
-    default: return 0;
-  }
+  return KINONE_CALL(multiply_adds(*type, rounds));
 }
 
 }  // namespace
@@ -72,5 +77,9 @@ NB_MODULE(_native, m) {
   m.def("set_threads", kinone::set_threads, nb::arg("count"));
   m.def("multiply_adds", kinone::multiply_adds, nb::arg("type"), nb::arg("rounds"),
         "Keeps every thread at fused multiply-adds, of float32 ('f') or float64 ('d'); returns the operations done.");
-  kinone::add_gemm(m);
+  for (auto add : {kinone::add_attention, kinone::add_convolution, kinone::add_elementwise, kinone::add_factorize,
+                   kinone::add_gemm, kinone::add_index, kinone::add_loss, kinone::add_normalize, kinone::add_optimize,
+                   kinone::add_pooling, kinone::add_random, kinone::add_recurrent, kinone::add_reduction,
+                   kinone::add_resize})
+    add(m);
 }

@@ -1,0 +1,100 @@
+"""What the emulations of profile kn1 are made of: exact arithmetic, numbers that are hard on it, memory layouts."""
+
+from fractions import Fraction
+
+import numpy as np
+
+
+# ------------------------------------------------------------------ fused multiply-adds
+def fma32(a, b, c):
+    """a·b + c of float32, rounded once: in float64 the product is exact, and the sum rounded to odd.
+
+    Rounding to odd takes, of the two numbers beside an inexact sum, the one whose last bit is 1; no midpoint of
+    float32 numbers has that, so the second rounding goes where one alone would have gone.
+    """
+    a, b, c = (x.astype(np.float64) for x in (a, b, c))
+    product = a * b
+    y = product + c
+    back = y - product
+    error = (product - (y - back)) + (c - back)
+    is_even = (y.view(np.int64) & 1) == 0
+    y = np.where(is_even & (error != 0) & np.isfinite(y), np.nextafter(y, np.copysign(np.inf, error)), y)
+    return y.astype(np.float32)
+
+
+def _fma64(a, b, c):
+    if np.isfinite([a, b]).all() and not np.isfinite(c):
+        return c  # however large the product
+    if not np.isfinite([a, b, c]).all() or a == 0 or b == 0:
+        return np.float64(a) * np.float64(b) + np.float64(c)
+    exact = Fraction(float(a)) * Fraction(float(b)) + Fraction(float(c))
+    if exact == 0:
+        return 0.0
+    try:
+        y = float(exact)
+    except OverflowError:
+        y = np.inf
+    return np.copysign(y, 1 if exact > 0 else -1)
+
+
+FMA = {np.dtype(np.float32): fma32, np.dtype(np.float64): np.vectorize(_fma64, otypes=[np.float64])}
+
+
+def one_nan(x):
+    """Every NaN as np.nan: which of its operands' an operation returns depends on the processor."""
+    return np.where(np.isnan(x), np.array(np.nan, x.dtype), x)
+
+
+def bits(x):
+    return x.view(f"i{x.itemsize}")
+
+
+def same_bits(x, y):
+    if isinstance(x, tuple | list):
+        return len(x) == len(y) and all(map(same_bits, x, y))
+    x, y = np.asarray(x), np.asarray(y)
+    return x.shape == y.shape and x.dtype == y.dtype and np.array_equal(bits(x), bits(y))
+
+
+# ------------------------------------------------------------------ random cases
+def numbers(rng, shape, dtype):
+    """Ordinary numbers; or all sizes down to denormals and up to what overflows; or few digits, so that sums tie."""
+    x = rng.standard_normal(shape)
+    kind = rng.integers(4)
+    if kind == 1:
+        x *= 2.0 ** rng.integers(*((-150, 128) if dtype == np.float32 else (-1000, 1000)), shape)
+    elif kind == 2:
+        x = rng.integers(-8, 9, shape) * 2.0 ** rng.choice([-149.0, -126.0, -24.0, -12.0, 0.0, 1.0], shape)
+    elif kind == 3 and x.size:
+        special = np.array([0.0, -0.0, np.inf, -np.inf, np.nan, -np.nan, 1e-310, 1e-42, 3e38, 1e308])
+        chosen = rng.random(shape) < 0.1
+        x = np.where(chosen, rng.choice(special, shape), x)
+    with np.errstate(over="ignore"):
+        return x.astype(dtype)
+
+
+def laid_out(rng, x):
+    """The same numbers in memory of another layout."""
+    kind = rng.integers(8) if x.ndim else 0
+    if kind == 1:
+        return np.asfortranarray(x)
+    if kind == 2:
+        wide = np.full((*x.shape[:-1], 2 * x.shape[-1] + 1), np.nan if x.dtype.kind == "f" else 1, x.dtype)
+        wide[..., 1::2] = x
+        return wide[..., 1::2]
+    if kind == 3:
+        return x[..., ::-1].copy()[..., ::-1]
+    if kind == 4:
+        return x[::-1].copy(order="F")[::-1]
+    if kind == 5:
+        raw = np.empty(x.nbytes + 1, np.uint8)[1:]
+        unaligned = raw.view(x.dtype).reshape(x.shape)
+        unaligned[...] = x
+        return unaligned
+    if kind == 6 and x.ndim > 1:
+        padded = np.full((*x.shape[:-1], x.shape[-1] + 3), np.inf if x.dtype.kind == "f" else 1, x.dtype)
+        padded[..., 1:-2] = x
+        return padded[..., 1:-2]
+    if kind == 7 and x.ndim > 2:  # channels-last
+        return np.moveaxis(np.ascontiguousarray(np.moveaxis(x, 1, -1)), -1, 1)
+    return x
