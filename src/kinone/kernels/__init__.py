@@ -15,6 +15,8 @@ from kinone.kernels.factorize.reference import *
 from kinone.kernels.gemm.reference import *
 from kinone.kernels.index.reference import *
 from kinone.kernels.loss.reference import *
+from kinone.kernels.memory import memory as memory
+from kinone.kernels.memory import release_memory as release_memory
 from kinone.kernels.normalize.reference import *
 from kinone.kernels.pooling.reference import *
 from kinone.kernels.reduction.reference import *

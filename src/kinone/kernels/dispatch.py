@@ -51,7 +51,7 @@ def implementation(asked: str = ASKED) -> tuple[str, str]:
         why = f"{VARIABLE}={asked}" if asked else f"the native ones are {settings.WHY_NOT or NOT_YET}"
         return "reference", why
     assert settings.native is not None
-    settings.threads()  # refuses what cannot be obeyed
+    settings.threads(), settings.has_allocator()  # refuse what cannot be obeyed
     count = settings.native.threads()
     return "native", f"{settings.isa()} runs here, on {count} thread{'s' * (count > 1)}"
 
@@ -128,6 +128,7 @@ def _started(asked: str = ASKED) -> str:
     if which == "native" and settings.native:
         settings.native.set_isa(settings.isa())
         settings.native.set_threads(settings.threads())
+        settings.native.set_allocator(settings.has_allocator())
     return which
 
 

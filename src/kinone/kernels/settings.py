@@ -8,8 +8,8 @@ from types import ModuleType
 
 from kinone.errors import ArgumentError
 
-ISA, THREADS, OPENMP = "KINONE_ISA", "KINONE_THREADS", "OMP_NUM_THREADS"
-ASKED = {name: os.environ.get(name, "") for name in (ISA, THREADS, OPENMP)}  # read once, when the kernels start
+ISA, THREADS, OPENMP, ALLOCATOR = "KINONE_ISA", "KINONE_THREADS", "OMP_NUM_THREADS", "KINONE_ALLOCATOR"
+ASKED = {name: os.environ.get(name, "") for name in (ISA, THREADS, OPENMP, ALLOCATOR)}  # read once
 MOST_THREADS = 1024
 
 try:
@@ -51,6 +51,17 @@ def threads(asked: str = ASKED[THREADS]) -> int:
     openmp = ASKED[OPENMP].partition(",")[0].strip()
     limit = int(openmp) if openmp.isascii() and openmp.isdigit() else 0
     return min(limit or MOST_THREADS, usable_cores(), MOST_THREADS)
+
+
+def has_allocator(asked: str = ASKED[ALLOCATOR]) -> bool:
+    """Whether arrays take their memory from the kernels' cache if KINONE_ALLOCATOR is `asked`.
+
+    >>> has_allocator("numpy")
+    False
+    """
+    if asked not in ("", "kinone", "numpy"):
+        raise ArgumentError(ALLOCATOR, "kinone or numpy", repr(asked), hint="unset it to take Kinone's.")
+    return asked != "numpy"
 
 
 def checked_threads(where: str, count: int | str) -> int:

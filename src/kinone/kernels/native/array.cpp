@@ -1,134 +1,135 @@
 #include "array.hpp"
 
+#define NPY_NO_DEPRECATED_API NPY_2_0_API_VERSION
+#define NPY_TARGET_VERSION NPY_2_0_API_VERSION
+#include <numpy/arrayobject.h>
+
 #include <algorithm>
+#include <cstdlib>
 #include <numeric>
 #include <utility>
+
+#include "allocator.hpp"
 
 namespace kinone {
 namespace {
 
-// Objects of NumPy's that every call needs. They are never given back: at exit Python goes before they would.
-struct Numpy {
-  nb::object empty, ascontiguousarray, float16, float32, float64, int64, boolean;
-
-  Numpy() {
-    nb::module_ numpy = nb::module_::import_("numpy");
-    empty = numpy.attr("empty");
-    ascontiguousarray = numpy.attr("ascontiguousarray");
-    float16 = numpy.attr("dtype")("float16");
-    float32 = numpy.attr("dtype")("float32");
-    float64 = numpy.attr("dtype")("float64");
-    int64 = numpy.attr("dtype")("int64");
-    boolean = numpy.attr("dtype")("bool");
+int number_of(char type) {
+  switch (type) {
+    case 'e': return NPY_FLOAT16;
+    case 'f': return NPY_FLOAT32;
+    case 'q': return NPY_INT64;
+    case '?': return NPY_BOOL;
+    default: return NPY_FLOAT64;
   }
+}
 
-  const nb::object& dtype(char type) const {
-    switch (type) {
-      case 'e': return float16;
-      case 'f': return float32;
-      case 'q': return int64;
-      case '?': return boolean;
-      default: return float64;
-    }
+char type_of(PyArrayObject* array) {
+  if (PyArray_ISBYTESWAPPED(array)) return 0;
+  switch (PyArray_TYPE(array)) {
+    case NPY_HALF: return 'e';
+    case NPY_FLOAT: return 'f';
+    case NPY_DOUBLE: return 'd';
+    case NPY_BOOL: return '?';
+    case NPY_LONG:
+    case NPY_LONGLONG: return PyArray_ITEMSIZE(array) == 8 ? 'q' : 0;
+    default: return 0;
   }
-};
+}
 
-const Numpy& numpy() {
-  static const Numpy& numpy = *new Numpy;
-  return numpy;
+PyArrayObject* array_of(nb::handle object) { return reinterpret_cast<PyArrayObject*>(object.ptr()); }
+
+nb::object converted(nb::handle object, char type, int flags) {
+  PyArray_Descr* descr = PyArray_DescrFromType(number_of(type));
+  return nb::steal(PyArray_FromArray(array_of(object), descr, flags | NPY_ARRAY_ALIGNED | NPY_ARRAY_NOTSWAPPED));
 }
 
 }  // namespace
 
+void import_numpy() {
+  if (_import_array() < 0) throw nb::python_error();
+}
+
 nb::object left_to_reference() { return nb::borrow(Py_NotImplemented); }
 
 Array::Array(nb::handle object) {
-  if (!PyObject_CheckBuffer(object.ptr())) return;
-  if (PyObject_GetBuffer(object.ptr(), &view_, PyBUF_STRIDES | PyBUF_FORMAT) != 0) {
-    PyErr_Clear();  // an array of dates, say: not for us
-    view_.obj = nullptr;
-    return;
-  }
-  const char* format = view_.format ? view_.format : "B";
-  if (*format == '@' || *format == '=' || *format == '^') format++;  // NumPy's for this machine's bytes, unaligned
-  if (format[1]) return;
-  if (*format == 'e' || *format == 'f' || *format == 'd' || *format == '?') type = *format;
-  if ((*format == 'q' || *format == 'l') && view_.itemsize == 8) type = 'q';
+  if (!PyArray_Check(object.ptr())) return;
+  object_ = nb::borrow(object);
+  PyArrayObject* array = array_of(object);
+  type = type_of(array);
+  data_ = PyArray_DATA(array);
+  lengths_ = PyArray_DIMS(array), strides_ = PyArray_STRIDES(array);
+  axes_ = PyArray_NDIM(array), bytes_ = std::max<int>(PyArray_ITEMSIZE(array), 1);
 }
-
-Array::~Array() {
-  if (view_.obj) PyBuffer_Release(&view_);
-}
-
-// A buffer of NumPy's may be moved: its shape and strides do not lie in it.
-Array::Array(Array&& other) noexcept : type(other.type), view_(other.view_) { other.view_.obj = nullptr; }
 
 bool Array::is_aligned() const {
-  bool is_aligned = reinterpret_cast<uintptr_t>(view_.buf) % view_.itemsize == 0;
-  for (int axis = 0; axis < view_.ndim; axis++) is_aligned &= view_.strides[axis] % view_.itemsize == 0;
+  bool is_aligned = reinterpret_cast<uintptr_t>(data_) % bytes_ == 0;
+  for (int axis = 0; axis < axes_; axis++) is_aligned &= strides_[axis] % bytes_ == 0;
   return is_aligned;
 }
 
-long Array::size() const {
-  return std::accumulate(view_.shape, view_.shape + view_.ndim, 1L, std::multiplies<>());
-}
+bool Array::is_writeable() const { return object_ && PyArray_ISWRITEABLE(array_of(object_)); }
+
+long Array::size() const { return std::accumulate(lengths_, lengths_ + axes_, 1L, std::multiplies<>()); }
 
 Shape Array::order() const {
-  Shape order(view_.ndim);
+  Shape order(axes_);
   std::iota(order.begin(), order.end(), 0);
-  Shape step(view_.ndim + 1);  // strides of axes of one number mean nothing: they stay beside their neighbour
-  for (int axis = view_.ndim; axis-- > 0;)
-    step[axis] = view_.shape[axis] < 2 ? step[axis + 1] : std::abs(view_.strides[axis]);
+  if (is_contiguous()) return order;
+  Shape step(axes_ + 1);  // strides of axes of one number mean nothing: they stay beside their neighbour
+  for (int axis = axes_; axis-- > 0;) step[axis] = lengths_[axis] < 2 ? step[axis + 1] : std::abs(strides_[axis]);
   std::stable_sort(order.begin(), order.end(), [&](auto a, auto b) { return step[a] > step[b]; });
   return order;
 }
 
 bool Array::is_dense() const {
   Shape order = this->order();
-  Py_ssize_t next = view_.itemsize;
-  for (auto axis = order.rbegin(); axis != order.rend(); ++axis) {
-    if (view_.shape[*axis] != 1 && view_.strides[*axis] != next) return false;
-    next *= view_.shape[*axis];
-  }
+  Py_ssize_t next = bytes_;
+  for (auto axis = order.rbegin(); axis != order.rend(); next *= lengths_[*axis++])
+    if (lengths_[*axis] != 1 && strides_[*axis] != next) return false;
   return true;
 }
 
 bool Array::is_contiguous() const {
-  Py_ssize_t next = view_.itemsize;
-  for (int axis = view_.ndim; axis-- > 0; next *= view_.shape[axis])
-    if (view_.shape[axis] != 1 && view_.strides[axis] != next) return false;
+  Py_ssize_t next = bytes_;
+  for (int axis = axes_; axis-- > 0; next *= lengths_[axis])
+    if (lengths_[axis] != 1 && strides_[axis] != next) return false;
   return true;
 }
 
 Array computable(nb::handle object, Array array) {
-  if (array.type == 'e') return Array(object.attr("astype")(numpy().float32));
-  return array.is_aligned() ? std::move(array) : Array(object.attr("copy")());
+  if (array.type == 'e') return Array(converted(object, 'f', 0));
+  return array.is_aligned() ? std::move(array) : Array(converted(object, array.type, NPY_ARRAY_ENSURECOPY));
 }
 
 Array contiguous(nb::handle object, Array array) {
   bool is_ready = array.type != 'e' && array.is_aligned() && array.is_contiguous();
-  if (is_ready) return array;
-  return Array(numpy().ascontiguousarray(object, numpy().dtype(array.type == 'e' ? 'f' : array.type)));
+  return is_ready ? std::move(array) : Array(converted(object, array.type == 'e' ? 'f' : array.type, NPY_ARRAY_C_CONTIGUOUS));
 }
 
 nb::object empty(const char* where, const Shape& shape, char type, const Shape& order) {
-  size_t axes = shape.size();
-  nb::object lengths = nb::steal(PyTuple_New(axes));
-  for (size_t i = 0; i < axes; i++)
-    PyTuple_SetItem(lengths.ptr(), i, PyLong_FromSsize_t(shape[order.empty() ? i : order[i]]));
-  nb::object y;
-  try {
-    y = numpy().empty(lengths, numpy().dtype(type));
-  } catch (nb::python_error& error) {
-    if (!error.matches(PyExc_ValueError)) throw;  // a size that no integer holds is one that no memory does
-    PyErr_Format(PyExc_MemoryError, "[%s] expected a result that memory can hold, got shape %S of %S", where,
-                 lengths.ptr(), numpy().dtype(type).ptr());
-    throw nb::python_error();
+  use_allocator();
+  int axes = static_cast<int>(shape.size());
+  PyArray_Descr* descr = PyArray_DescrFromType(number_of(type));
+  Py_ssize_t next = PyDataType_ELSIZE(descr);
+  Shape strides(axes);
+  bool is_too_large = false;
+  for (int i = axes; i-- > 0;) {
+    Py_ssize_t axis = order.empty() ? i : order[i];
+    strides[axis] = next;
+    is_too_large |= __builtin_mul_overflow(next, std::max<Py_ssize_t>(shape[axis], 1), &next);
   }
-  if (order.empty() || std::is_sorted(order.begin(), order.end())) return y;
-  nb::object places = nb::steal(PyTuple_New(axes));
-  for (size_t i = 0; i < axes; i++) PyTuple_SetItem(places.ptr(), order[i], PyLong_FromSsize_t(i));
-  return y.attr("transpose")(places);
+  PyObject* y = nullptr;
+  if (is_too_large) {  // a size that no integer holds is one that no memory does
+    Py_DECREF(descr);
+    nb::object lengths = nb::steal(PyTuple_New(axes));
+    for (int i = 0; i < axes; i++) PyTuple_SetItem(lengths.ptr(), i, PyLong_FromSsize_t(shape[i]));
+    PyErr_Format(PyExc_MemoryError, "[%s] expected a result that memory can hold, got shape %S", where, lengths.ptr());
+  } else {
+    y = PyArray_NewFromDescr(&PyArray_Type, descr, axes, shape.data(), strides.data(), nullptr, 0, nullptr);
+  }
+  if (!y) throw nb::python_error();
+  return nb::steal(y);
 }
 
 nb::object empty_like(const char* where, const Array& like, char type) {
@@ -147,8 +148,6 @@ void no_memory(const char* where, size_t bytes) {
   throw nb::python_error();
 }
 
-nb::object as_type(nb::object y, char type) {
-  return type == 'e' ? y.attr("astype")(numpy().float16) : y;
-}
+nb::object as_type(nb::object y, char type) { return type == 'e' ? converted(y, 'e', NPY_ARRAY_FORCECAST) : y; }
 
 }  // namespace kinone

@@ -1,5 +1,4 @@
-// NumPy's arrays as kernels see them, through Python's buffer protocol: nothing is copied, and whatever a kernel does
-// not serve is left to the reference.
+// NumPy's arrays as kernels see them: nothing is copied, and whatever a kernel does not serve is left to the reference.
 //
 // An image is NCHW to whoever looks at its shape, and channels-last in memory: the strides say so. Kernels take any
 // strides; their results lie as their first operand does (`empty_like`) or as the family decides (`empty`, with the
@@ -20,28 +19,25 @@ using Shape = std::vector<Py_ssize_t>;
 // NotImplemented: the reference serves this call.
 nb::object left_to_reference();
 
-// A view of an array.
+// A view of an array, which it keeps alive.
 class Array {
  public:
   explicit Array(nb::handle object);
-  ~Array();
-  Array(Array&& other) noexcept;
-  Array(const Array&) = delete;
-  Array& operator=(const Array&) = delete;
 
   char type = 0;  // 'e', 'f' or 'd': float16, float32, float64; 'q': int64; '?': bool; 0: none of these, or no array
   bool is_floating() const { return type == 'e' || type == 'f' || type == 'd'; }
-  int axes() const { return view_.ndim; }
-  long length(int axis) const { return view_.shape[axis < 0 ? axis + view_.ndim : axis]; }
+  int axes() const { return axes_; }
+  long length(int axis) const { return lengths_[axis < 0 ? axis + axes_ : axis]; }
   // The numbers from one to the next along the axis.
-  long stride(int axis) const { return view_.strides[axis < 0 ? axis + view_.ndim : axis] / view_.itemsize; }
+  long stride(int axis) const { return strides_[axis < 0 ? axis + axes_ : axis] / bytes_; }
   long size() const;
-  Shape shape() const { return Shape(view_.shape, view_.shape + view_.ndim); }
+  Shape shape() const { return Shape(lengths_, lengths_ + axes_); }
   template <class T>
   T* data() const {
-    return static_cast<T*>(view_.buf);
+    return static_cast<T*>(data_);
   }
   bool is_aligned() const;
+  bool is_writeable() const;
   // The axes from the one whose numbers lie furthest apart to the one whose numbers lie side by side.
   Shape order() const;
   // Whether the array fills its memory without gaps or repetition, in whatever order.
@@ -49,7 +45,10 @@ class Array {
   bool is_contiguous() const;  // in the order of its axes
 
  private:
-  Py_buffer view_{};
+  nb::object object_;
+  void* data_ = nullptr;
+  const Py_ssize_t *lengths_ = nullptr, *strides_ = nullptr;
+  int axes_ = 0, bytes_ = 1;
 };
 
 // A view that a kernel can compute on: float16 as float32, and a copy of what no pointer to numbers can step through.
@@ -66,6 +65,9 @@ nb::object empty_like(const char* where, const Array& like, char type);
 
 // The order of an image's axes in memory, (batch, *size, channels), for an NCHW face with `axes` axes.
 Shape channels_last(int axes);
+
+// To be called once, when the module is loaded.
+void import_numpy();
 
 // y as float16 if the operands were.
 nb::object as_type(nb::object y, char type);

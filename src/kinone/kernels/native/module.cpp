@@ -3,6 +3,8 @@
 
 #include <cstring>
 
+#include "allocator.hpp"
+#include "array.hpp"
 #include "isa.hpp"
 #include "limit.hpp"
 #include "pool.hpp"
@@ -71,10 +73,18 @@ Isa isa() { return chosen; }
 }  // namespace kinone
 
 NB_MODULE(_native, m) {
+  kinone::import_numpy();
   m.def("isas", kinone::isas, "The instruction sets that the build holds, the best last, and whether each runs here.");
   m.def("set_isa", kinone::set_isa, nb::arg("name"));
   m.def("threads", kinone::threads);
   m.def("set_threads", kinone::set_threads, nb::arg("count"));
+  m.def("set_allocator", kinone::set_allocator, nb::arg("is_on"));
+  m.def("memory", [] {
+    kinone::MemoryInUse now = kinone::memory_in_use();
+    return nb::make_tuple(now.used, now.waiting, now.most_used);
+  }, "Bytes of arrays in use, those that wait to be used again, and the most that were in use at once.");
+  m.def("forget_most_used", kinone::forget_most_used);
+  m.def("release_memory", kinone::release_memory);
   m.def("multiply_adds", kinone::multiply_adds, nb::arg("type"), nb::arg("rounds"),
         "Keeps every thread at fused multiply-adds, of float32 ('f') or float64 ('d'); returns the operations done.");
   for (auto add : {kinone::add_attention, kinone::add_convolution, kinone::add_elementwise, kinone::add_factorize,
