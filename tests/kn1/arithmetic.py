@@ -1,5 +1,6 @@
 """What the emulations of profile kn1 are made of: exact arithmetic, numbers that are hard on it, memory layouts."""
 
+import math
 from fractions import Fraction
 
 import numpy as np
@@ -38,6 +39,37 @@ def _fma64(a, b, c):
 
 
 FMA = {np.dtype(np.float32): fma32, np.dtype(np.float64): np.vectorize(_fma64, otypes=[np.float64])}
+
+
+# ------------------------------------------------------------------ sums
+BLOCK, LANES = 1024, 8  # of the profile
+
+
+def lane_sum(terms, axis=None, keepdims=False):
+    """Σ terms over `axis` (an int, a tuple or all), in float64: 8 lanes in blocks of 1024, a tree over the blocks."""
+    terms = np.asarray(terms, np.float64)
+    axes = range(terms.ndim) if axis is None else np.atleast_1d(np.asarray(axis, int))
+    axes = sorted(int(a) % terms.ndim for a in axes)
+    kept = [a for a in range(terms.ndim) if a not in axes]
+    shape = [1 if a in axes else n for a, n in enumerate(terms.shape)]
+    n = math.prod(terms.shape[a] for a in axes)
+    t = terms.transpose(axes + kept).reshape(n, *(terms.shape[a] for a in kept))  # in the order of the shape
+    sums = [_sum_of_block(t[i : i + BLOCK]) for i in range(0, max(n, 1), BLOCK)]
+    with np.errstate(all="ignore"):
+        while len(sums) > 1:
+            pairs = [a + b for a, b in zip(sums[::2], sums[1::2], strict=False)]
+            sums = pairs + sums[2 * len(pairs) :]
+    return sums[0].reshape(shape) if keepdims else sums[0]
+
+
+def _sum_of_block(t):
+    s = np.zeros((LANES, *t.shape[1:]))
+    with np.errstate(all="ignore"):
+        for i in range(0, len(t), LANES):
+            s[: len(t) - i] += t[i : i + LANES]
+        s = s[:4] + s[4:]
+        s = s[:2] + s[2:]
+        return s[0] + s[1]
 
 
 def one_nan(x):

@@ -1,0 +1,184 @@
+// The lane sum, in which profile kn1 adds up floating numbers, Σ tᵢ over i < n:
+//
+//   for each block of 1024 terms:   s₀ … s₇ = +0;   for i in the block, in order:   s_(i mod 8) += (double)tᵢ
+//                                   the block's sum is ((s₀ + s₄) + (s₂ + s₆)) + ((s₁ + s₅) + (s₃ + s₇))
+//   neighbouring blocks' sums are added, then neighbouring sums of those, …; an odd last one moves up as it is
+//
+// Eight lanes are one vector of AVX-512, two of AVX2, four of NEON; and blocks wait for nothing but each other's sums,
+// so any thread may add up any block. Terms run along memory (block_sums: a vector holds terms of one sum) or across it
+// (row_sums: a vector holds one term each of sums that lie side by side).
+//
+// What a term is says a function of the caller's, for several sums in one pass: term(i, count, t) sets t[0], t[1], … to
+// the terms i, i + 1, … of each sum, `count` of them; count is Whole{} for a full vector, else the first few lanes are
+// asked for and the others are ignored. A term may have effects, such as to store what it computed (store_first).
+#pragma once
+
+#include "simd.hpp"
+
+namespace kinone::KINONE_ISA {
+namespace {
+
+constexpr long lane_block = 1024;  // of the profile, as is the number of lanes
+constexpr int lane_count = 8;
+constexpr int lane_vectors = lane_count / lanes<double>;
+
+// A sum of nothing is that of one empty block: +0.
+constexpr long lane_blocks(long n) { return n > lane_block ? (n + lane_block - 1) / lane_block : 1; }
+
+// ---------------------------------------------------------------------------------- the first few lanes
+struct Whole {};  // all lanes of a vector
+
+template <class V, class T>
+inline V load_first(const T* p, Whole) {
+  return load<V>(p);
+}
+template <class V, class T>
+inline V load_first(const T* p, long count) {
+  V x{};
+  for (long i = 0; i < count; i++) x[i] = p[i];
+  return x;
+}
+
+template <class V, class T>
+inline void store_first(T* p, V x, Whole) {
+  store(p, x);
+}
+template <class V, class T>
+inline void store_first(T* p, V x, long count) {
+  for (long i = 0; i < count; i++) p[i] = x[i];
+}
+
+template <class V>
+inline V first_or_zero(V x, long count) {
+  constexpr long n = sizeof(V) / sizeof(x[0]);
+  for (long i = count; i < n; i++) x[i] = 0;
+  return x;
+}
+
+// Numbers as doubles, or doubles as T.
+template <class T, class Count>
+inline Vector<double> load_doubles(const T* p, Count count) {
+  return __builtin_convertvector((load_first<Vector<T, lanes<double>>>(p, count)), Vector<double>);
+}
+template <class T, class Count>
+inline void store_doubles(T* p, Vector<double> x, Count count) {
+  store_first(p, __builtin_convertvector(x, Vector<T, lanes<double>>), count);
+}
+
+// ---------------------------------------------------------------------------------- along memory
+inline double sum_of_lanes(const double* s) {
+  return ((s[0] + s[4]) + (s[2] + s[6])) + ((s[1] + s[5]) + (s[3] + s[7]));
+}
+
+// The sums of the terms [begin, end) of one block; begin is a multiple of 8.
+template <int SUMS, class Term>
+inline void block_sums(long begin, long end, const Term& term, double* sums) {
+  constexpr int n = lanes<double>;
+  Vector<double> s[SUMS][lane_vectors] = {}, t[SUMS];
+  long i = begin;
+  for (; i + lane_count <= end; i += lane_count)
+#pragma GCC unroll 4
+    for (int v = 0; v < lane_vectors; v++) {
+      term(i + v * n, Whole{}, t);
+      for (int k = 0; k < SUMS; k++) s[k][v] += t[k];
+    }
+  for (int v = 0; i < end; v++, i += n) {
+    long count = end - i < n ? end - i : n;
+    term(i, count, t);
+    for (int k = 0; k < SUMS; k++) s[k][v] += first_or_zero(t[k], count);  // a lane is never −0: +0 changes nothing
+  }
+  for (int k = 0; k < SUMS; k++) sums[k] = sum_of_lanes(reinterpret_cast<const double*>(s[k]));
+}
+
+// The tree over the blocks while they come in order: at level l waits the sum of 2ˡ blocks, if bit l of `count` is set.
+struct Tree {
+  long count = 0;
+  double waiting[48];
+
+  void add(double s) {
+    int level = 0;
+    for (; count >> level & 1; level++) s = waiting[level] + s;
+    waiting[level] = s;
+    count++;
+  }
+
+  double sum() const {
+    int level = 0;
+    while (!(count >> level & 1)) level++;
+    double s = waiting[level];
+    while (count >> ++level)
+      if (count >> level & 1) s = waiting[level] + s;
+    return s;
+  }
+};
+
+// The sums of n terms, on this thread.
+template <int SUMS, class Term>
+inline void lane_sums(long n, const Term& term, double* sums) {
+  if (n <= lane_block) return block_sums<SUMS>(0, n, term, sums);
+  Tree trees[SUMS];
+  for (long i = 0; i < n; i += lane_block) {
+    block_sums<SUMS>(i, n - i < lane_block ? n : i + lane_block, term, sums);
+    for (int k = 0; k < SUMS; k++) trees[k].add(sums[k]);
+  }
+  for (int k = 0; k < SUMS; k++) sums[k] = trees[k].sum();
+}
+
+// ---------------------------------------------------------------------------------- across memory
+// `lanes_of`: lane_count rows of SUMS × columns numbers.
+template <int SUMS>
+constexpr long row_sums_scratch(long columns) {
+  return lane_count * SUMS * columns;
+}
+
+// The sums of one block of rows, for each column: sums[k * columns + j] = Σ over [begin, end) of row. Here the term is
+// term(row, j, count, t), of columns j, j + 1, …; begin is a multiple of 8. `scratch`: row_sums_scratch numbers.
+template <int SUMS, class Term>
+inline void row_sums(long begin, long end, long columns, const Term& term, double* sums, double* scratch) {
+  constexpr int n = lanes<double>, depth = 4;  // rows of one lane at a time: the lanes' sums wait in a cache
+  long row_of_lanes = SUMS * columns;
+  for (long i = 0; i < lane_count * row_of_lanes; i++) scratch[i] = 0;
+  auto add = [&](long row, long j, auto rows, auto count, double* s) {
+    Vector<double> sum[SUMS], t[SUMS];
+    for (int k = 0; k < SUMS; k++) sum[k] = load_first<Vector<double>>(s + k * columns, count);
+    for (long q = 0; q < rows; q++) {
+      term(row + q * lane_count, j, count, t);
+      for (int k = 0; k < SUMS; k++) sum[k] += t[k];
+    }
+    for (int k = 0; k < SUMS; k++) store_first(s + k * columns, sum[k], count);
+  };
+  struct Depth {
+    constexpr operator long() const { return depth; }
+  };
+  for (long first = begin; first < end; first += depth * lane_count)
+    for (int lane = 0; lane < lane_count && first + lane < end; lane++) {
+      long row = first + lane, rows = (end - row + lane_count - 1) / lane_count, j = 0;
+      double* s = scratch + lane * row_of_lanes;
+      if (rows >= depth)
+        for (; j + n <= columns; j += n) add(row, j, Depth{}, Whole{}, s + j);
+      if (rows > depth) rows = depth;
+      for (; j + n <= columns; j += n) add(row, j, rows, Whole{}, s + j);
+      if (j < columns) add(row, j, rows, columns - j, s + j);
+    }
+  for (long i = 0; i < row_of_lanes; i++) {
+    const double* s = scratch + i;
+    auto lane = [&](int l) { return s[l * row_of_lanes]; };
+    sums[i] = ((lane(0) + lane(4)) + (lane(2) + lane(6))) + ((lane(1) + lane(5)) + (lane(3) + lane(7)));
+  }
+}
+
+// The tree over all blocks of `width` sums each, one block after the other in memory; the result takes the first's place.
+inline void tree_of_blocks(double* sums, long blocks, long width) {
+  for (; blocks > 1; blocks = (blocks + 1) / 2) {
+    for (long b = 0; b < blocks; b += 2) {
+      double *to = sums + b / 2 * width, *left = sums + b * width, *right = left + width;
+      if (b + 1 < blocks)
+        for (long j = 0; j < width; j++) to[j] = left[j] + right[j];
+      else
+        for (long j = 0; j < width; j++) to[j] = left[j];
+    }
+  }
+}
+
+}  // namespace
+}  // namespace kinone::KINONE_ISA
