@@ -59,6 +59,16 @@ inline V fma(V a, V b, V c) {
   return y;
 }
 
+inline float sqrt(float x) { return __builtin_sqrtf(x); }
+inline double sqrt(double x) { return __builtin_sqrt(x); }
+
+template <class V>
+inline V sqrt(V x) {
+  V y;
+  for (unsigned i = 0; i < sizeof(V) / sizeof(x[0]); i++) y[i] = sqrt(x[i]);
+  return y;
+}
+
 // NaN has many bit patterns, and which one an operation gives depends on the processor and on the order of operands
 // that the compiler chose: results bear the one of np.nan.
 template <class V>
