@@ -148,6 +148,11 @@ void no_memory(const char* where, size_t bytes) {
   throw nb::python_error();
 }
 
-nb::object as_type(nb::object y, char type) { return type == 'e' ? converted(y, 'e', NPY_ARRAY_FORCECAST) : y; }
+nb::object as_type(nb::object y, char type) {
+  bool is_it = PyArray_TYPE(array_of(y)) == number_of(type);
+  return is_it ? y : converted(y, type, NPY_ARRAY_FORCECAST);
+}
+
+nb::object doubles(nb::handle object) { return converted(object, 'd', NPY_ARRAY_C_CONTIGUOUS | NPY_ARRAY_ENSURECOPY); }
 
 }  // namespace kinone

@@ -69,8 +69,11 @@ Shape channels_last(int axes);
 // To be called once, when the module is loaded.
 void import_numpy();
 
-// y as float16 if the operands were.
+// y rounded to another type, if it is of another: to float16, say, if the operands were.
 nb::object as_type(nb::object y, char type);
+
+// A copy in float64, in the order of its axes.
+nb::object doubles(nb::handle object);
 
 [[noreturn]] void no_memory(const char* where, size_t bytes);
 

@@ -1,0 +1,45 @@
+"""The native kernels' tests under the compiler's sanitizers: no byte outside an array, nothing undefined, no race.
+
+Kinone is built with g++ and the sanitizer in an environment of its own, arrays come from the system's allocator, and
+the tests of the kernels run there: `pytest -m sanitize`.
+"""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from test_build import ROOT, environment, installed
+
+pytestmark = [pytest.mark.slow, pytest.mark.sanitize]
+
+SANITIZERS = {
+    "address": ("address,undefined", {"ASAN_OPTIONS": "detect_leaks=0", "UBSAN_OPTIONS": "halt_on_error=1"}),
+    "thread": ("thread", {"TSAN_OPTIONS": "halt_on_error=1:ignore_noninstrumented_modules=1"}),
+}
+# Forking and walls of protected memory are tests of their own, and a sanitizer has its own walls.
+LEFT_OUT = "not forked and not outside and not process and not wrong_settings and not instruction_set and not flush"
+
+
+@pytest.mark.parametrize("name", SANITIZERS)
+def test_the_kernels_are_clean(tmp_path: Path, name: str) -> None:
+    compiler = shutil.which("g++")
+    if compiler is None:
+        pytest.skip("g++ is not installed")
+    kinds, options = SANITIZERS[name]
+    flags = f"-fsanitize={kinds} -fno-sanitize-recover=all -fno-omit-frame-pointer -g1"
+    python = installed(tmp_path, compiler, "pytest", "hypothesis", CXXFLAGS=flags, LDFLAGS=f"-fsanitize={kinds}")
+    library = f"-print-file-name=lib{'asan' if name == 'address' else 'tsan'}.so"
+    preload = subprocess.run([compiler, library], capture_output=True, text=True, check=True).stdout.strip()
+    tests = sorted(str(file) for file in (ROOT / "tests").glob("test_native_*.py"))
+    settings = {"KINONE_ALLOCATOR": "numpy", "KINONE_KERNELS": "native", "KINONE_THREADS": "3"}
+    more = {**options, **settings, "LD_PRELOAD": preload, "PYTHONMALLOC": "malloc", "OPENBLAS_NUM_THREADS": "1"}
+    pytest_options = ["-q", "-x", "-p", "no:cacheprovider", "-o", "pythonpath=tests", "-k", LEFT_OUT]
+    command = [python, "-m", "pytest", *pytest_options, *tests]
+    log = tmp_path / "log"
+    with log.open("w") as output:
+        code = subprocess.run(command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT, check=False,
+                              env={**environment(**more), "PATH": os.environ["PATH"]}).returncode  # fmt: skip
+    assert code == 0, log.read_text()[-6000:]
