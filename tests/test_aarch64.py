@@ -21,8 +21,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.aarch64]
 HERE = Path(__file__).resolve().parent
 SOURCE = HERE.parent / "src" / "kinone"
 PACKAGES = """
-    python3.11-minimal libpython3.11-minimal libpython3.11-stdlib libpython3.11-dev libpython3.11 libexpat1 zlib1g libssl3
-    libffi8 libbz2-1.0 liblzma5 libc6 libstdc++6 libgcc-s1 libcrypt1
+    python3.11-minimal libpython3.11-minimal libpython3.11-stdlib libpython3.11-dev libpython3.11 libexpat1
+    zlib1g libssl3 libffi8 libbz2-1.0 liblzma5 libc6 libstdc++6 libgcc-s1 libcrypt1
 """
 
 

@@ -16,8 +16,14 @@ from test_build import ROOT, environment, installed
 pytestmark = [pytest.mark.slow, pytest.mark.sanitize]
 
 SANITIZERS = {
-    "address": ("address,undefined", {"ASAN_OPTIONS": "detect_leaks=0", "UBSAN_OPTIONS": "halt_on_error=1"}),
-    "thread": ("thread", {"TSAN_OPTIONS": "halt_on_error=1:ignore_noninstrumented_modules=1"}),
+    "address": (
+        "address,undefined",
+        {"ASAN_OPTIONS": "detect_leaks=0:allocator_may_return_null=1", "UBSAN_OPTIONS": "halt_on_error=1"},
+    ),
+    "thread": (
+        "thread",
+        {"TSAN_OPTIONS": "halt_on_error=1:allocator_may_return_null=1:ignore_noninstrumented_modules=1"},
+    ),
 }
 # Forking and walls of protected memory are tests of their own, and a sanitizer has its own walls.
 LEFT_OUT = "not forked and not outside and not process and not wrong_settings and not instruction_set and not flush"
@@ -36,7 +42,7 @@ def test_the_kernels_are_clean(tmp_path: Path, name: str) -> None:
     tests = sorted(str(file) for file in (ROOT / "tests").glob("test_native_*.py"))
     settings = {"KINONE_ALLOCATOR": "numpy", "KINONE_KERNELS": "native", "KINONE_THREADS": "3"}
     more = {**options, **settings, "LD_PRELOAD": preload, "PYTHONMALLOC": "malloc", "OPENBLAS_NUM_THREADS": "1"}
-    pytest_options = ["-q", "-x", "-p", "no:cacheprovider", "-o", "pythonpath=tests", "-k", LEFT_OUT]
+    pytest_options = ["-q", "-x", "-s", "-p", "no:cacheprovider", "-o", "pythonpath=tests", "-k", LEFT_OUT]
     command = [python, "-m", "pytest", *pytest_options, *tests]
     log = tmp_path / "log"
     with log.open("w") as output:
