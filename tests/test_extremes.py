@@ -24,6 +24,7 @@ BEYOND = {
     "divide": "∂L/∂b = −a/b² is itself beyond", "cumulative_prod": "the products are beyond, and 0 · ∞ among them",
     **dict.fromkeys(("matmul", "linear", "einsum"), "sums of products that are beyond, of either sign"),
     **dict.fromkeys((name for name in ALL_OPS if name.startswith("conv")), "sums of products that are beyond"),
+    **dict.fromkeys(("rnn", "gru_gates", "lstm_gates"), "sums of products that are beyond, of either sign"),
     "attention": "the scores are beyond", "solve": "the inverse of 10⁻³⁰ times itself is beyond",
 }  # fmt: skip
 

@@ -13,6 +13,8 @@ UNDER_ANOTHER_NAME = {
     "take_along_axis": r"\bgather\b",
     "softmax_nll": r"\bcross_entropy\b",
     "ctc_nll": r"\bctc_loss\b",
+    "gru_gates": r"\bkn.gru\b",
+    "lstm_gates": r"\bkn.lstm\b",
 }
 NO_TWIN = {
     "identity": "copies its input",

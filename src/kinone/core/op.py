@@ -135,7 +135,7 @@ class Op(Generic[P]):
         """The cotangents of the node's inputs: the rule's, with broadcasting undone."""
         if "outputs" in node.attrs:  # g is a list of (number of the output, cotangent) for those that somebody used
             used = dict(g)
-            zeros = [np.zeros(shape, dtype) for shape, dtype in node.attrs["outputs"]]
+            zeros = [np.broadcast_to(np.zeros((), dtype), shape) for shape, dtype in node.attrs["outputs"]]
             g = tuple(used[i] if i in used else wrap(z) if create_graph else z for i, z in enumerate(zeros))
         if self.rule is None or (create_graph and self.is_fused):
             gradients = self._replay(node, g, create_graph)

@@ -34,6 +34,7 @@ from kinone.ops import (
     order,
     pool,
     rectifier,
+    recurrent,
     reduce,
     resize,
     rounding,
@@ -44,7 +45,7 @@ from kinone.ops import (
 FAMILIES: tuple[ModuleType, ...] = (
     arithmetic, rounding, exponential, trigonometric, compare, activation, rectifier, reduce, cumulative, shape,
     arrange, index, diagonals, order, linalg, contraction, convolution, columns, pool, resize, adaptive,
-    norms, attend, ctc, loss, drop, create, jacobians, function,
+    norms, attend, recurrent, ctc, loss, drop, create, jacobians, function,
 )  # fmt: skip
 
 
