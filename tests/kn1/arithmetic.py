@@ -23,7 +23,7 @@ def fma32(a, b, c):
     return y.astype(np.float32)
 
 
-def _fma64(a, b, c):
+def _fma64_one(a, b, c):
     if np.isfinite([a, b]).all() and not np.isfinite(c):
         return c  # however large the product
     if not np.isfinite([a, b, c]).all() or a == 0 or b == 0:
@@ -38,7 +38,43 @@ def _fma64(a, b, c):
     return np.copysign(y, 1 if exact > 0 else -1)
 
 
-FMA = {np.dtype(np.float32): fma32, np.dtype(np.float64): np.vectorize(_fma64, otypes=[np.float64])}
+def _exact_sum(a, b):
+    """a + b rounded, and what that lost."""
+    y = a + b
+    back = y - a
+    return y, (a - (y - back)) + (b - back)
+
+
+def _halves(a):
+    high = a * 134217729.0  # 2²⁷ + 1
+    high = high - (high - a)
+    return high, a - high
+
+
+def fma64(a, b, c):
+    """a·b + c of float64, rounded once (Boldo and Melquiond: the sum of the three parts, the smaller two to odd)."""
+    a, b, c = np.broadcast_arrays(*(np.asarray(x, np.float64) for x in (a, b, c)))
+    with np.errstate(all="ignore"):
+        product = a * b
+        (a1, a2), (b1, b2) = _halves(a), _halves(b)
+        lost = ((a1 * b1 - product) + a1 * b2 + a2 * b1) + a2 * b2
+        low, lower = _exact_sum(c, lost)
+        y, rest = _exact_sum(product, low)
+        odd, error = _exact_sum(lower, rest)
+        is_even = (odd.view(np.int64) & 1) == 0
+        odd = np.where(is_even & (error != 0), np.nextafter(odd, np.copysign(np.inf, error)), odd)
+        y = np.where((a == 0) | (b == 0), product + c, y + odd)
+        size = np.abs(product)
+        is_safe = (size > 2.0**-960) & (size < 2.0**1000) & (np.abs(c) < 2.0**1000)
+        is_safe &= (np.abs(a) < 2.0**990) & (np.abs(b) < 2.0**990)
+    y = np.atleast_1d(y)
+    for i in np.argwhere(np.atleast_1d(~(is_safe | (a == 0) | (b == 0)))):
+        place = tuple(i[:a.ndim])
+        y[tuple(i)] = _fma64_one(a[place], b[place], c[place])
+    return y.reshape(a.shape)
+
+
+FMA = {np.dtype(np.float32): fma32, np.dtype(np.float64): fma64}
 
 
 # ------------------------------------------------------------------ sums

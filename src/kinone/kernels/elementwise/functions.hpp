@@ -1,0 +1,266 @@
+// Exponentials, logarithms and the error function on vectors of float64.
+//
+// Each is a template of T, the type of the numbers that x holds: float, in float64 of course, or double. The result is
+// within about one unit in the last place of float64; with T = float, rounding it to float32 gives the correctly
+// rounded value of the function for each of the 2³² numbers, which leaves nothing to choose: that is profile kn1. It is
+// proven by trying them all, and the last bits of some constants below are what they are because of it.
+// With T = double the bits are those that the operations below have, in their order: +, −, ×, ÷ and fma of float64,
+// rounded alike by every processor. A NaN is passed on, but with which bits is for whoever stores it (`one_nan`).
+//
+// The polynomials are least-squares fits of the relative error over Chebyshev nodes; the lowest coefficient first.
+#pragma once
+
+#include "../native/simd.hpp"
+
+namespace kinone::KINONE_ISA {
+
+using Doubles = Vector<double>;
+using Bits = Vector<long>;
+using Floats = Vector<float, lanes<double>>;  // half a vector: as many as Doubles has
+
+template <class T>
+constexpr bool is_float = false;
+template <>
+constexpr bool is_float<float> = true;
+
+// f(x…), f a function of Doubles, for a whole vector of float32, or of float64.
+template <class F, class... X>
+inline Vector<double> in_double(const F& f, Vector<double> x, X... others) {
+  return f(x, others...);
+}
+
+template <class F, class... X>
+inline Vector<float> in_double(const F& f, Vector<float> x, X... others) {
+  constexpr int n = lanes<double>;
+  union Halves {
+    Vector<float> whole;
+    Floats half[2];
+  } y;
+  auto half = [](Vector<float> v, int i) { return __builtin_convertvector(Halves{v}.half[i], Doubles); };
+  for (int i = 0; i < 2; i++) y.half[i] = __builtin_convertvector(f(half(x, i), half(others, i)...), Floats);
+  static_assert(sizeof(Halves) == 2 * n * sizeof(float));
+  return y.whole;
+}
+
+// ------------------------------------------------------------------------------ what they are made of
+template <int n>
+inline Doubles polynomial(Doubles x, const double (&c)[n]) {
+  Doubles y = broadcast(c[n - 1]);
+#pragma GCC unroll 32
+  for (int i = n - 2; i >= 0; i--) y = fma(y, x, broadcast(c[i]));
+  return y;
+}
+
+inline Doubles fma(Doubles a, double b, Doubles c) { return fma(a, broadcast(b), c); }
+inline Doubles fma(Doubles a, double b, double c) { return fma(a, broadcast(b), broadcast(c)); }
+
+// A NaN stays one.
+inline Doubles at_least(Doubles x, double least) { return x < least ? broadcast(least) : x; }
+inline Doubles at_most(Doubles x, double most) { return x > most ? broadcast(most) : x; }
+
+constexpr long sign_bit = 1L << 63;
+constexpr long one_bits = 1023L << 52;  // of 1.0
+inline Doubles magnitude(Doubles x) { return (Doubles)((Bits)x & ~sign_bit); }
+inline Doubles with_sign(Doubles y, Doubles x) { return (Doubles)((Bits)y | ((Bits)x & sign_bit)); }  // y ≥ 0, or x's
+
+constexpr double infinity = __builtin_inf();
+constexpr double log2_e = 0x1.71547652b82fep+0, log2_e_rest = 0x1.777d0ffda0d24p-56;
+constexpr double log10_e = 0x1.bcb7b1526e50ep-2, log10_e_rest = 0x1.95355baaafad3p-57;
+constexpr double ln2 = 0x1.62e42fefa39efp-1;
+constexpr double ln2_high = 0x1.62e42feep-1, ln2_rest = 0x1.a39ef35793c76p-33;  // high: times 2¹¹ and less, exact
+constexpr double log10_2_high = 0x1.34413508p-2, log10_2_rest = 0x1.f79fef311f12bp-34;
+
+// ------------------------------------------------------------------------------ exponentials
+// Adding it rounds to a whole number, which then stands in the lowest bits.
+constexpr double rounder = 0x1.8p52;
+
+// (eʳ − 1)/r for |r| ≤ ½ ln 2.
+constexpr double exponential[] = {
+    0x1.0000000000000p+0,  0x1.0000000000000p-1,  0x1.5555555555559p-3,  0x1.555555555554cp-5,
+    0x1.111111110f659p-7,  0x1.6c16c16c1b327p-10, 0x1.a01a01b000a71p-13, 0x1.a01a018b42611p-16,
+    0x1.71ddf818f355ep-19, 0x1.27e5198b306aep-22, 0x1.af5f183d4e434p-26, 0x1.1f102072e3f87p-29};
+
+// eˣ = 2ⁿ·eʳ, n whole and |r| ≤ ½ ln 2.
+struct Reduced {
+  Doubles n;  // + rounder
+  Doubles r;
+};
+
+inline Reduced reduced(Doubles x) {
+  Doubles n = fma(x, log2_e, rounder), whole = n - rounder;
+  return {n, fma(whole, -ln2_rest, fma(whole, -ln2_high, x))};
+}
+
+// y·2ⁿ, y about 1. With T = float nothing comes near the ends of float64's exponents.
+template <class T>
+inline Doubles scaled(Doubles y, Doubles n) {
+  if constexpr (is_float<T>) {
+    return (Doubles)((Bits)y + ((Bits)n << 52));
+  } else {  // in two steps: 2ⁿ itself may be too large or too small
+    Bits whole = (Bits)n - (Bits)broadcast(rounder), half = whole >> 1;
+    return y * (Doubles)((half << 52) + one_bits) * (Doubles)(((whole - half) << 52) + one_bits);
+  }
+}
+
+template <class T>
+inline Doubles exp(Doubles x) {
+  auto [n, r] = reduced(at_most(at_least(x, is_float<T> ? -128 : -746), is_float<T> ? 128 : 710));
+  return scaled<T>(fma(r, polynomial(r, exponential), broadcast(1.0)), n);
+}
+
+template <class T>
+inline Doubles exp2(Doubles x) {
+  x = at_most(at_least(x, is_float<T> ? -160 : -1080), is_float<T> ? 160 : 1025);
+  Doubles n = x + rounder, r = (x - (n - rounder)) * ln2;
+  return scaled<T>(fma(r, polynomial(r, exponential), broadcast(1.0)), n);
+}
+
+// eˣ − 1 = 2ⁿ·(eʳ − 1) + (2ⁿ − 1), for −60 ≤ x ≤ 700; −0 becomes +0.
+inline Doubles expm1_between(Doubles x) {
+  auto [n, r] = reduced(x);
+  Doubles power = (Doubles)(((Bits)n << 52) + one_bits);
+  return fma(r * polynomial(r, exponential), power, power - 1);
+}
+
+template <class T>
+inline Doubles expm1(Doubles x) {
+  Doubles y = with_sign(expm1_between(at_most(at_least(x, -60), is_float<T> ? 128 : 700)), x);
+  if constexpr (is_float<T>) return y;
+  return x > 700 ? exp<T>(x) : y;
+}
+
+// tanh x = (e²ˣ − 1)/(e²ˣ + 1).
+template <class T>
+inline Doubles tanh(Doubles x) {
+  Doubles y = expm1_between(2 * at_most(at_least(x, -22), 22));
+  return with_sign(y / (y + 2), x);
+}
+
+// σ(x) = eˣ/(1 + eˣ).
+template <class T>
+inline Doubles sigmoid(Doubles x) {
+  Doubles y = exp<T>(at_most(x, 40));
+  return y / (1 + y);
+}
+
+// ------------------------------------------------------------------------------ logarithms
+// 2·(artanh(s)/s − 1)/s² in s², |s| ≤ (√2 − 1)/(√2 + 1).
+constexpr double logarithm[] = {0x1.5555555555594p-1, 0x1.999999997f72ep-2, 0x1.249249423c5aap-2, 0x1.c71c51d52a896p-3,
+                                0x1.7466485abee29p-3, 0x1.39a0dec3b57d7p-3, 0x1.2f0d55470728ep-3};
+
+// ln(1 + f) for 1 + f from √½ to √2:  2 artanh s, s = f/(2 + f), so written that f itself is not rounded.
+inline Doubles log1p_near(Doubles f) {
+  Doubles s = f / (2 + f), z = s * s, half = 0.5 * f * f;
+  return f - fma(-s, fma(z, polynomial(z, logarithm), half), half);
+}
+
+// x = 2ᵏ·m, m from √½ to √2, for normal positive x.
+struct Split {
+  Doubles k, m;
+  Bits exponent;  // k·2⁵²
+};
+
+inline Split split(Doubles x) {
+  Bits from_root = (Bits)x - 0x3fe6a09e667f3bcd + one_bits;  // √½
+  Bits exponent = (from_root & (0x7ffL << 52)) - one_bits;
+  Doubles k = (Doubles)((Bits)((Vector<unsigned long>)from_root >> 52) | (Bits)broadcast(0x1p52)) - (0x1p52 + 1023);
+  return {k, (Doubles)((Bits)x - exponent), exponent};
+}
+
+// y, the logarithm of x if x is positive and finite; else its limit.
+inline Doubles log_or_limit(Doubles y, Doubles x) {
+  y = x > 0 ? y : x == 0 ? broadcast(-infinity) : broadcast(__builtin_nan(""));
+  return x == infinity ? x : y;
+}
+
+// f(k, ln m)
+template <class T, class F>
+inline Doubles log_of_parts(Doubles x, const F& f) {
+  if constexpr (is_float<T>) {
+    auto [k, m, _] = split(x);
+    return log_or_limit(f(k, log1p_near(m - 1)), x);
+  } else {
+    Bits is_small = x < 0x1p-1022;
+    auto [k, m, _] = split(is_small ? x * 0x1p54 : x);
+    return log_or_limit(f(is_small ? k - 54 : k, log1p_near(m - 1)), x);
+  }
+}
+
+inline Doubles ln_of_parts(Doubles k, Doubles y) { return fma(k, ln2_high, fma(k, ln2_rest, y)); }
+
+template <class T>
+inline Doubles log(Doubles x) {
+  return log_of_parts<T>(x, ln_of_parts);
+}
+
+template <class T>
+inline Doubles log2(Doubles x) {
+  return log_of_parts<T>(x, [](Doubles k, Doubles y) { return k + fma(y, log2_e, y * log2_e_rest); });
+}
+
+template <class T>
+inline Doubles log10(Doubles x) {
+  return log_of_parts<T>(x, [](Doubles k, Doubles y) {
+    return fma(k, log10_2_high, fma(y, log10_e, fma(k, log10_2_rest, y * log10_e_rest)));
+  });
+}
+
+template <class T>
+inline Doubles log1p(Doubles x) {
+  Doubles sum = 1 + x, lost = x - (sum - 1);
+  auto [k, m, exponent] = split(sum);
+  Doubles f = (m - 1) + lost * (Doubles)(one_bits - exponent);
+  if constexpr (!is_float<T>) f = x < 0x1p60 ? f : m - 1;  // 2⁻ᵏ may be too small
+  Doubles y = ln_of_parts(k, log1p_near(f));
+  return with_sign(log_or_limit(y, sum), x);
+}
+
+// ln(1 + eˣ)
+template <class T>
+inline Doubles softplus(Doubles x) {
+  return at_least(x, 0) + log1p<T>(exp<T>(-magnitude(x)));
+}
+
+// ------------------------------------------------------------------------------ the error function
+// erf(x)/x in x², |x| ≤ ¾.
+constexpr double centre[] = {0x1.20dd750429b6dp+0,   -0x1.812746b0379bfp-2, 0x1.ce2f21a0410fcp-4,  -0x1.b82ce31200e7ap-6,
+                             0x1.565bccf66b10ep-8,   -0x1.c02daec8f6f3cp-11, 0x1.f9a26b6b74099p-14, -0x1.f4c0fa69aae23p-17,
+                             0x1.b8d7b76c3c67cp-20,  -0x1.54f4278be617bp-23, 0x1.82dbdedfc7f52p-27};
+
+// e^(a²)·erfc(a)·(a + 3¾) in t = (a − 3¾)/(a + 3¾), 0 ≤ a ≤ 28 (Shepherd and Laframboise's mapping).
+constexpr double tail[] = {
+    0x1.178842825349dp+0,  -0x1.eae02d0a1456bp-1, 0x1.78fecb4e81a8dp-1,  -0x1.f63dd81196143p-2, 0x1.1dc27118a0687p-2,
+    -0x1.0e3ea224bdbdep-3, 0x1.92618b77c82e6p-5,  -0x1.9ac69566a6f71p-7, 0x1.02900837c1cb4p-10, 0x1.a0b759f0ca37fp-11,
+    -0x1.6d9544850ded6p-12, 0x1.63791483f4606p-17, 0x1.3a58861f7a99dp-15, -0x1.2ac110fe16886p-17, -0x1.b9e74438939edp-19,
+    0x1.bc3c75abd64b4p-20, 0x1.31a22253912eep-22, -0x1.18e10f2fb7789p-22, -0x1.10995fcfc7db8p-25, 0x1.4515528eb0b70p-25,
+    0x1.9ac21a84bba5ap-28, -0x1.02e3c87b2674fp-28, -0x1.1046d997deb84p-30};
+
+// e^(a²)·erfc(a), 0 ≤ a ≤ 28.
+inline Doubles scaled_erfc(Doubles a) {
+  Doubles w = 1 / (a + 3.75);
+  return w * polynomial(fma(w, -7.5, 1.0), tail);
+}
+
+// e^(−a²): what a² loses by rounding comes back as a factor. The square of a float32 loses nothing.
+template <class T>
+inline Doubles bell(Doubles a) {
+  Doubles square = a * a, y = exp<T>(-square);
+  if constexpr (is_float<T>) return y;
+  return fma(y, -fma(a, a, -square), y);
+}
+
+template <class T>
+inline Doubles erf(Doubles x) {
+  Doubles a = at_most(magnitude(x), 6);  // where it is 1
+  Doubles outer = with_sign(1 - bell<T>(a) * scaled_erfc(a), x);
+  return a < 0.75 ? x * polynomial(x * x, centre) : outer;
+}
+
+template <class T>
+inline Doubles erfc(Doubles x) {
+  Doubles a = at_most(magnitude(x), 28);  // where it is 0
+  Doubles y = bell<T>(a) * scaled_erfc(a);
+  return x < 0 ? 2 - y : y;
+}
+
+}  // namespace kinone::KINONE_ISA

@@ -1,0 +1,167 @@
+"""Exponentials, logarithms and the error function in kn1, on float64 arrays: the operations of the profile, in order.
+
+`dtype` is the type of the numbers that x stands for. Of float32 the profile says no more than that the result, rounded,
+is the correctly rounded one; these operations give it, and so do those of the native kernels, which are the same.
+"""
+
+import numpy as np
+
+from kn1.arithmetic import fma64
+
+LOG2_E, LOG2_E_REST = (float.fromhex(x) for x in ("0x1.71547652b82fep+0", "0x1.777d0ffda0d24p-56"))
+LOG10_E, LOG10_E_REST = (float.fromhex(x) for x in ("0x1.bcb7b1526e50ep-2", "0x1.95355baaafad3p-57"))
+LN2, LN2_HIGH, LN2_REST = (
+    float.fromhex(x) for x in ("0x1.62e42fefa39efp-1", "0x1.62e42feep-1", "0x1.a39ef35793c76p-33")
+)
+LOG10_2_HIGH, LOG10_2_REST = (float.fromhex(x) for x in ("0x1.34413508p-2", "0x1.f79fef311f12bp-34"))
+ROOT_HALF = float.fromhex("0x1.6a09e667f3bcdp-1")
+EXPONENTIAL, LOGARITHM, CENTRE, TAIL = (
+    [float.fromhex(x) for x in table.split()]
+    for table in (
+        """0x1p+0 0x1p-1 0x1.5555555555559p-3 0x1.555555555554cp-5 0x1.111111110f659p-7 0x1.6c16c16c1b327p-10
+        0x1.a01a01b000a71p-13 0x1.a01a018b42611p-16 0x1.71ddf818f355ep-19 0x1.27e5198b306aep-22 0x1.af5f183d4e434p-26
+        0x1.1f102072e3f87p-29""",
+        """0x1.5555555555594p-1 0x1.999999997f72ep-2 0x1.249249423c5aap-2 0x1.c71c51d52a896p-3 0x1.7466485abee29p-3
+        0x1.39a0dec3b57d7p-3 0x1.2f0d55470728ep-3""",
+        """0x1.20dd750429b6dp+0 -0x1.812746b0379bfp-2 0x1.ce2f21a0410fcp-4 -0x1.b82ce31200e7ap-6 0x1.565bccf66b10ep-8
+        -0x1.c02daec8f6f3cp-11 0x1.f9a26b6b74099p-14 -0x1.f4c0fa69aae23p-17 0x1.b8d7b76c3c67cp-20
+        -0x1.54f4278be617bp-23 0x1.82dbdedfc7f52p-27""",
+        """0x1.178842825349dp+0 -0x1.eae02d0a1456bp-1 0x1.78fecb4e81a8dp-1 -0x1.f63dd81196143p-2 0x1.1dc27118a0687p-2
+        -0x1.0e3ea224bdbdep-3 0x1.92618b77c82e6p-5 -0x1.9ac69566a6f71p-7 0x1.02900837c1cb4p-10 0x1.a0b759f0ca37fp-11
+        -0x1.6d9544850ded6p-12 0x1.63791483f4606p-17 0x1.3a58861f7a99dp-15 -0x1.2ac110fe16886p-17
+        -0x1.b9e74438939edp-19 0x1.bc3c75abd64b4p-20 0x1.31a22253912eep-22 -0x1.18e10f2fb7789p-22
+        -0x1.10995fcfc7db8p-25 0x1.4515528eb0b70p-25 0x1.9ac21a84bba5ap-28 -0x1.02e3c87b2674fp-28
+        -0x1.1046d997deb84p-30""",
+    )
+)
+
+
+def polynomial(x, coefficients):
+    y = np.full(x.shape, coefficients[-1])
+    for c in coefficients[-2::-1]:
+        y = fma64(y, x, c)
+    return y
+
+
+def _between(x, low, high):
+    return np.where(x < low, low, np.where(x > high, high, x))
+
+
+def _reduced(x):
+    n = np.rint(fma64(x, LOG2_E, 0.0))
+    return n, fma64(n, -LN2_REST, fma64(n, -LN2_HIGH, x))
+
+
+def _scaled(y, n):
+    """y·2ⁿ in two steps, of which only the second can round."""
+    n = np.where(np.isnan(n), 0, n).astype(np.int64)
+    return y * np.ldexp(1.0, n >> 1) * np.ldexp(1.0, n - (n >> 1))
+
+
+def exp(x, dtype):
+    n, r = _reduced(_between(x, -746, 710))
+    return _scaled(fma64(r, polynomial(r, EXPONENTIAL), 1.0), n)
+
+
+def exp2(x, dtype):
+    x = _between(x, -1080, 1025)
+    n = np.rint(x)
+    r = (x - n) * LN2
+    return _scaled(fma64(r, polynomial(r, EXPONENTIAL), 1.0), n)
+
+
+def _expm1(x):
+    n, r = _reduced(x)
+    power = _scaled(np.ones(x.shape), n)
+    return fma64(r * polynomial(r, EXPONENTIAL), power, power - 1)
+
+
+def expm1(x, dtype):
+    y = np.copysign(_expm1(_between(x, -60, 700)), x)
+    return np.where(x > 700, exp(x, dtype), y)
+
+
+def tanh(x, dtype):
+    y = _expm1(2 * _between(x, -22, 22))
+    return np.copysign(y / (y + 2), x)
+
+
+def sigmoid(x, dtype):
+    y = exp(np.where(x > 40, 40, x), dtype)
+    return y / (1 + y)
+
+
+# ------------------------------------------------------------------ logarithms
+def _log1p_near(f):
+    s = f / (2 + f)
+    z, half = s * s, 0.5 * f * f
+    return f - fma64(-s, fma64(z, polynomial(z, LOGARITHM), half), half)
+
+
+def _split(x):
+    """k and m, x = 2ᵏ·m, m from √½ to √2."""
+    m, k = np.frexp(np.where((x > 0) & np.isfinite(x), x, 1.0))
+    is_below = m < ROOT_HALF
+    return np.where(is_below, k - 1, k).astype(float), np.where(is_below, 2 * m, m)
+
+
+def _or_limit(y, x):
+    return np.where(x > 0, np.where(x == np.inf, x, y), np.where(x == 0, -np.inf, np.nan))
+
+
+def _ln(k, y):
+    return fma64(k, LN2_HIGH, fma64(k, LN2_REST, y))
+
+
+def log(x, dtype):
+    k, m = _split(x)
+    return _or_limit(_ln(k, _log1p_near(m - 1)), x)
+
+
+def log2(x, dtype):
+    k, m = _split(x)
+    y = _log1p_near(m - 1)
+    return _or_limit(k + fma64(y, LOG2_E, y * LOG2_E_REST), x)
+
+
+def log10(x, dtype):
+    k, m = _split(x)
+    y = _log1p_near(m - 1)
+    return _or_limit(fma64(k, LOG10_2_HIGH, fma64(y, LOG10_E, fma64(k, LOG10_2_REST, y * LOG10_E_REST))), x)
+
+
+def log1p(x, dtype):
+    total = 1 + x
+    lost = np.where(x < 2.0**60, x - (total - 1), 0)
+    k, m = _split(total)
+    f = (m - 1) + lost * np.ldexp(1.0, -np.minimum(k, 1022).astype(np.int64))
+    return np.copysign(_or_limit(_ln(k, _log1p_near(f)), total), x)
+
+
+def softplus(x, dtype):
+    """ln(1 + eˣ)"""
+    return np.where(x < 0, 0, x) + log1p(exp(-np.abs(x), dtype), dtype)
+
+
+# ------------------------------------------------------------------ the error function
+def _scaled_erfc(a):
+    w = 1 / (a + 3.75)
+    return w * polynomial(fma64(w, -7.5, 1.0), TAIL)
+
+
+def _bell(a, dtype):
+    square = a * a
+    y = exp(-square, dtype)
+    return y if dtype == np.float32 else fma64(y, -fma64(a, a, -square), y)
+
+
+def erf(x, dtype):
+    a = np.where(np.abs(x) > 6, 6, np.abs(x))
+    outer = np.copysign(1 - _bell(a, dtype) * _scaled_erfc(a), x)
+    return np.where(a < 0.75, x * polynomial(x * x, CENTRE), outer)
+
+
+def erfc(x, dtype):
+    a = np.where(np.abs(x) > 28, 28, np.abs(x))
+    y = _bell(a, dtype) * _scaled_erfc(a)
+    return np.where(x < 0, 2 - y, y)
