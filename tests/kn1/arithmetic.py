@@ -69,7 +69,7 @@ def fma64(a, b, c):
         is_safe &= (np.abs(a) < 2.0**990) & (np.abs(b) < 2.0**990)
     y = np.atleast_1d(y)
     for i in np.argwhere(np.atleast_1d(~(is_safe | (a == 0) | (b == 0)))):
-        place = tuple(i[:a.ndim])
+        place = tuple(i[: a.ndim])
         y[tuple(i)] = _fma64_one(a[place], b[place], c[place])
     return y.reshape(a.shape)
 

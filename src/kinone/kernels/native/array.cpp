@@ -39,9 +39,15 @@ char type_of(PyArrayObject* array) {
 
 PyArrayObject* array_of(nb::handle object) { return reinterpret_cast<PyArrayObject*>(object.ptr()); }
 
+// The object itself, or an array of the scalar that NumPy made of one without axes.
+nb::object array_or_scalar(nb::handle object) {
+  return PyArray_CheckScalar(object.ptr()) ? nb::steal(PyArray_FromScalar(object.ptr(), nullptr)) : nb::borrow(object);
+}
+
 nb::object converted(nb::handle object, char type, int flags) {
   PyArray_Descr* descr = PyArray_DescrFromType(number_of(type));
-  return nb::steal(PyArray_FromArray(array_of(object), descr, flags | NPY_ARRAY_ALIGNED | NPY_ARRAY_NOTSWAPPED));
+  nb::object array = array_or_scalar(object);
+  return nb::steal(PyArray_FromArray(array_of(array), descr, flags | NPY_ARRAY_ALIGNED | NPY_ARRAY_NOTSWAPPED));
 }
 
 }  // namespace
@@ -53,9 +59,10 @@ void import_numpy() {
 nb::object left_to_reference() { return nb::borrow(Py_NotImplemented); }
 
 Array::Array(nb::handle object) {
-  if (!PyArray_Check(object.ptr())) return;
-  object_ = nb::borrow(object);
-  PyArrayObject* array = array_of(object);
+  nb::object found = array_or_scalar(object);
+  if (!PyArray_Check(found.ptr())) return;
+  object_ = found;
+  PyArrayObject* array = array_of(found);
   type = type_of(array);
   data_ = PyArray_DATA(array);
   lengths_ = PyArray_DIMS(array), strides_ = PyArray_STRIDES(array);
