@@ -41,7 +41,8 @@ PyArrayObject* array_of(nb::handle object) { return reinterpret_cast<PyArrayObje
 
 // The object itself, or an array of the scalar that NumPy made of one without axes.
 nb::object array_or_scalar(nb::handle object) {
-  return PyArray_CheckScalar(object.ptr()) ? nb::steal(PyArray_FromScalar(object.ptr(), nullptr)) : nb::borrow(object);
+  bool is_scalar = PyArray_IsScalar(object.ptr(), Generic);
+  return is_scalar ? nb::steal(PyArray_FromScalar(object.ptr(), nullptr)) : nb::borrow(object);
 }
 
 nb::object converted(nb::handle object, char type, int flags) {
