@@ -1,4 +1,4 @@
-"""The operations that the networks here are made of, in Kinone and in PyTorch: one definition of a network serves both."""
+"""The operations of the networks here, in Kinone and in PyTorch: one definition of a network serves both."""
 
 from typing import Any, Protocol
 
