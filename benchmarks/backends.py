@@ -81,7 +81,7 @@ class Kinone:
         return self.kn.layer_norm(x, w, b)
 
     def attention(self, q: Any, k: Any, v: Any) -> Any:
-        return self.kn.attention(q, k, v)
+        return self.kn.scaled_dot_product_attention(q, k, v)
 
     def split_heads(self, x: Any, heads: int) -> Any:
         n, length, width = x.shape
