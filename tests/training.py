@@ -1,4 +1,4 @@
-"""Two hundred training steps of three small networks, written on the operators: every bit of every weight is a digest's.
+"""Two hundred training steps of three small networks, written on the operators: a digest of every bit of their weights.
 
 python tests/training.py
 """
