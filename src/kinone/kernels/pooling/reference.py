@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kinone.errors import ShapeError
 from kinone.kernels.precision import widened
 from kinone.kernels.windows import Ints, Pairs, taps
 
@@ -39,6 +40,10 @@ def max_pool_forward(
 
 def max_pool_backward(g: Array, indices: Array, size: Ints) -> Array:
     """Each g added to the element that `indices` says it came from."""
+    last = int(np.prod(size)) - 1
+    for worst in (indices.min(initial=0), indices.max(initial=0)):
+        if not 0 <= worst <= last:
+            raise ShapeError("max_unpool", f"indices from 0 to {last}", str(worst))
     planes, area = g.shape[0] * g.shape[1], int(np.prod(size))
     at = indices.reshape(planes, -1 if planes else 0) + np.arange(planes)[:, None] * area
     x = np.bincount(at.ravel(), g.ravel(), minlength=planes * area)  # adds in float64, in the order of g
