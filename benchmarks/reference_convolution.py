@@ -44,13 +44,15 @@ def main() -> None:
         geometry = ((stride,) * 2, ((k // 2, k // 2),) * 2, (1, 1), groups)
         x = rng.standard_normal((batch, channels, size, size), np.float32)
         w = rng.standard_normal((outs, channels // groups, k, k), np.float32)
-        g = kernels.convolution_forward(x, w, *geometry)
+        g = kernels.convolution_forward(x, w, None, *geometry)
         a = rng.standard_normal((batch * g[0, 0].size, w[0].size), np.float32)
         b = rng.standard_normal((w[0].size, outs), np.float32)
         plain = milliseconds(lambda a=a, b=b: a @ b)
         times = [
-            milliseconds(lambda x=x, w=w, at=geometry: kernels.convolution_forward(x, w, *at)),
-            milliseconds(lambda g=g, w=w, n=size, at=geometry: kernels.convolution_backward_input(g, w, (n, n), *at)),
+            milliseconds(lambda x=x, w=w, at=geometry: kernels.convolution_forward(x, w, None, *at)),
+            milliseconds(
+                lambda g=g, w=w, n=size, at=geometry: kernels.convolution_backward_input(g, w, None, (n, n), *at)
+            ),
             milliseconds(lambda g=g, x=x, k=k, at=geometry: kernels.convolution_backward_weight(g, x, (k, k), *at)),
         ]
         print(f"{case!s:<46}{plain:9.1f}" + "".join(f"{t:8.1f} ({t / plain:4.1f}×)" for t in times))

@@ -1,8 +1,6 @@
 """The native products of matrices: against an exact emulation of profile kn1, bit for bit, and against NumPy."""
 
 import os
-import subprocess
-import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +19,7 @@ from kinone.errors import ArgumentError
 from kinone.kernels import dispatch, settings
 from kn1.arithmetic import fma32, laid_out, numbers, same_bits
 from kn1.gemm import product as kn1
+from processes import in_a_process
 
 native: Any = settings.native
 if native is None:
@@ -122,14 +121,6 @@ def one_to_many():
     kernels.set_threads(before)
 
 
-def in_a_process(code, **environment):
-    paths = os.pathsep.join(["tests", "src"])
-    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    settings = {**os.environ, "KINONE_KERNELS": "native", "PYTHONPATH": paths, **environment}
-    return subprocess.run([sys.executable, "-W", "ignore", "-c", code], cwd=root, capture_output=True, text=True,
-                          check=False, env=settings)  # fmt: skip
-
-
 @pytest.mark.parametrize(("name", "value", "choices"), [
     ("KINONE_ISA", "sse2", "expected " + " or ".join(native.isas())),
     ("KINONE_THREADS", "0", "a whole number from 1 to 1024, got 0"),
@@ -163,7 +154,7 @@ def test_explain_tells_what_runs():
     assert all((choice.implementation == "native") == hasattr(native, name) for name, choice in chosen.items())
     assert settings.isa() in chosen["matmul"].why
     assert "native gemm" in dispatch.profile("native")
-    assert dispatch.profile("reference") == "reference"
+    assert dispatch.profile() == "reference"
 
 
 def test_a_forked_child_has_its_own_threads():
@@ -246,25 +237,9 @@ assert is_flushed and np.all(y == np.float32(2.0**-140))
 def test_no_byte_outside_an_array_is_read():
     """Operands that begin or end where memory does: one byte too far ends the process."""
     code = """
-import ctypes, mmap, numpy as np
+import numpy as np
 from kinone import kernels
-libc = ctypes.CDLL(None, use_errno=True)
-libc.mprotect.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
-page, kept = mmap.PAGESIZE, []
-
-def at_the_edge(x, is_end):
-    inside = -(-x.nbytes // page) * page
-    memory = mmap.mmap(-1, inside + 2 * page)
-    raw = np.frombuffer(memory, np.uint8)
-    address = raw.ctypes.data
-    for wall in (address, address + page + inside):
-        assert libc.mprotect(wall, page, 0) == 0
-    begin = page + (inside - x.nbytes if is_end else 0)
-    y = raw[begin : begin + x.nbytes].view(x.dtype).reshape(x.shape)
-    y[...] = x
-    kept.append(memory)
-    return y
-
+from processes import at_the_edge
 rng = np.random.default_rng(0)
 for dtype in (np.float32, np.float64):
     for m, k, n in [(1, 1, 1), (1, 7, 5), (9, 3, 17), (65, 13, 33), (70, 400, 50), (130, 9, 3), (3, 390, 100),

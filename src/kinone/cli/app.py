@@ -3,7 +3,6 @@
 from cyclopts import App
 
 from kinone import __version__
-from kinone.cli.bench import bench
 from kinone.cli.doctor import doctor
 from kinone.cli.ops import ops
 
@@ -15,4 +14,3 @@ app = App(
 )
 app.command(ops)
 app.command(doctor)
-app.command(bench)

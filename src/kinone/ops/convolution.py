@@ -301,9 +301,9 @@ def _convolved(
     geometry = _geometry(where, w.shape[2:], stride, padding, dilation)
     _checked_groups(where, groups, "w with out channels", w.shape[0])
     _checked_channels(where, x, w, w.shape[1] * groups, groups)
-    _checked_bias(where, b, w.shape[0])
+    b = _checked_bias(where, b, w.shape[0])
     checked_fit(where, x.shape[2:], w.shape[2:], *geometry[1:])
-    return _biased(kernels.convolution_forward(x, w, *geometry, groups), b)
+    return kernels.convolution_forward(x, w, b, *geometry, groups)
 
 
 def _transposed(
@@ -320,11 +320,11 @@ def _transposed(
         raise ArgumentError(where, f"output_padding below the stride {geometry[0]}", f"output_padding={output_padding}")
     _checked_groups(where, groups, "w with channels", w.shape[0])
     _checked_channels(where, x, w, w.shape[0], groups)
-    _checked_bias(where, b, w.shape[1] * groups)
+    b = _checked_bias(where, b, w.shape[1] * groups)
     size = tuple(n + e for n, e in zip(_transposed_size(x.shape[2:], w.shape[2:], *geometry), extra, strict=True))
     if min(size) < 1:
         raise ShapeError(where, "a y of at least one element", f"{size} for x of shape {x.shape}", hint="pad less.")
-    return _biased(kernels.convolution_backward_input(x, w, size, *geometry, groups), b)
+    return kernels.convolution_backward_input(x, w, b, size, *geometry, groups)
 
 
 def _transposed_size(out: Ints, kernel: Ints, stride: Ints, padding: Pairs, dilation: Ints) -> Ints:
@@ -357,13 +357,7 @@ def _checked_channels(where: str, x: Array, w: Array, channels: int, groups: int
         raise ShapeError(where, expected, f"{x.shape[1]} (x has shape {x.shape})")
 
 
-def _checked_bias(where: str, b: Array | None, channels: int) -> None:
+def _checked_bias(where: str, b: Array | None, channels: int) -> Array | None:
     if b is not None and np.shape(b) != (channels,):
         raise ShapeError(where, f"b of shape ({channels},)", f"shape {np.shape(b)}")
-
-
-def _biased(y: Array, b: Array | None) -> Array:
-    """y + b in place: y has just been made."""
-    if b is not None:
-        y += np.asarray(b).reshape(-1, *(1,) * (y.ndim - 2))
-    return y
+    return None if b is None else np.asarray(b)

@@ -28,6 +28,17 @@ KINONE_IN_EACH_ISA(
   void convolution_backward_input(const Convolution<double>&);
   void convolution_backward_weight(const Convolution<float>&);
   void convolution_backward_weight(const Convolution<double>&);
+
+  // The windows of x as columns, y, and their transpose; x (batch, channels, *size) and y (batch, channels, *kernel,
+  // *out) as they are written.
+  void unfold(const Convolution<float>&);
+  void unfold(const Convolution<double>&);
+  void fold(const Convolution<float>&);
+  void fold(const Convolution<double>&);
+
+  // (batch, channels, pixels) as (batch, pixels, channels).
+  void to_channels_last(const float* from, float* to, long batch, long channels, long pixels);
+  void to_channels_last(const double* from, double* to, long batch, long channels, long pixels);
 )
 
 }  // namespace kinone

@@ -54,25 +54,39 @@ def _is_identity(size: Ints, out: Ints, kernel: Ints, padding: Pairs) -> bool:
     return out == size and max(kernel) == 1 and not any(map(any, padding))
 
 
-def convolution_forward(x: Array, w: Array, stride: Ints, padding: Pairs, dilation: Ints, groups: int) -> Array:
-    """y[n, o, i] = Σ w[o, c, k] · x[n, c, i·stride + k·dilation − before] over the channels c of o's group and k."""
+def convolution_forward(
+    x: Array, w: Array, b: Array | None, stride: Ints, padding: Pairs, dilation: Ints, groups: int,
+    residual: Array | None = None, activation: str = "none",
+) -> Array:  # fmt: skip
+    """y[n, o, i] = Σ w[o, c, k] · x[n, c, i·stride + k·dilation − before] over the channels c of o's group and k.
+
+    To that come b[o] and residual[n, o, i], and max(y, 0) if `activation` is "relu".
+    """
     kernel = w.shape[2:]
     out = out_size(x.shape[2:], kernel, stride, padding, dilation)
     columns = _grouped(unfold(widened(x), kernel, stride, padding, dilation), groups, out)
     y = np.matmul(_matrices(widened(w), groups), columns)
-    return y.reshape(x.shape[0], w.shape[0], *out).astype(x.dtype, copy=False)
+    y = _biased(y.reshape(x.shape[0], w.shape[0], *out), b)
+    if residual is not None:
+        y += residual
+    if activation == "relu":
+        np.maximum(y, 0, out=y)
+    return y.astype(x.dtype, copy=False)
 
 
 def convolution_backward_input(
-    g: Array, w: Array, size: Ints, stride: Ints, padding: Pairs, dilation: Ints, groups: int
+    g: Array, w: Array, b: Array | None, size: Ints, stride: Ints, padding: Pairs, dilation: Ints, groups: int
 ) -> Array:
-    """∂L/∂x, for x with the spatial `size`: each g spread over its window, weighted by w."""
+    """∂L/∂x, for x with the spatial `size`: each g spread over its window, weighted by w; b[c] is added to channel c.
+
+    With b it is the transposed convolution, as a layer has it.
+    """
     kernel, out = w.shape[2:], g.shape[2:]
     matrices = _matrices(widened(w), groups).swapaxes(-1, -2)
     product = np.multiply if matrices.shape[-1] == 1 else np.matmul  # NumPy's matmul is slow where nothing is summed
     columns = product(matrices, _grouped(widened(g), groups, out))
     columns = columns.reshape(g.shape[0], w.shape[1] * groups, *kernel, *out)
-    return fold(columns, size, stride, padding, dilation).astype(g.dtype, copy=False)
+    return _biased(fold(columns, size, stride, padding, dilation), b).astype(g.dtype, copy=False)
 
 
 def convolution_backward_weight(
@@ -86,6 +100,13 @@ def convolution_backward_weight(
         a, columns = _merged(a), _merged(columns)
     w = np.add.reduce(np.matmul(a, columns.swapaxes(-1, -2)), axis=0)
     return w.reshape(g.shape[1], x.shape[1] // groups, *kernel).astype(g.dtype, copy=False)
+
+
+def _biased(y: Array, b: Array | None) -> Array:
+    """y + b in place: y has just been made."""
+    if b is not None:
+        y += b.reshape(-1, *(1,) * (y.ndim - 2))
+    return y
 
 
 def _matrices(w: Array, groups: int) -> Array:

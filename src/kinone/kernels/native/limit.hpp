@@ -1,13 +1,10 @@
-// The machine's limits: fused multiply-adds that wait for nothing but each other's registers, and a copy.
+// The machine's limit: fused multiply-adds that wait for nothing but each other's registers.
 #pragma once
 
 #include "isa.hpp"
 
 namespace kinone {
 
-KINONE_IN_EACH_ISA(
-  double multiply_adds(char type, long rounds);
-  void copy(float* y, const float* x, long n);
-)
+KINONE_IN_EACH_ISA(double multiply_adds(char type, long rounds);)
 
 }  // namespace kinone

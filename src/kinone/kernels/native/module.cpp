@@ -66,12 +66,6 @@ double multiply_adds(const char* type, long rounds) {
   return KINONE_CALL(multiply_adds(*type, rounds));
 }
 
-void copy(nb::handle y_object, nb::handle x_object) {
-  Array y(y_object), x(x_object);
-  if (y.type != 'f' || x.type != 'f' || !y.is_contiguous() || !x.is_contiguous() || y.size() != x.size()) return;
-  compute("copy", x.size(), [&] { KINONE_CALL(copy(y.data<float>(), x.data<float>(), x.size())); });
-}
-
 }  // namespace
 
 Isa isa() { return chosen; }
@@ -93,7 +87,6 @@ NB_MODULE(_native, m) {
   m.def("release_memory", kinone::release_memory);
   m.def("multiply_adds", kinone::multiply_adds, nb::arg("type"), nb::arg("rounds"),
         "Keeps every thread at fused multiply-adds, of float32 ('f') or float64 ('d'); returns the operations done.");
-  m.def("copy", kinone::copy, nb::arg("y"), nb::arg("x"), "y = x for float32 arrays, on every thread.");
   for (auto add : {kinone::add_attention, kinone::add_convolution, kinone::add_elementwise, kinone::add_factorize,
                    kinone::add_gemm, kinone::add_index, kinone::add_loss, kinone::add_normalize, kinone::add_optimize,
                    kinone::add_pooling, kinone::add_random, kinone::add_recurrent, kinone::add_reduction,

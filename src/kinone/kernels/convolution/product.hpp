@@ -1,0 +1,164 @@
+// A convolution as a product whose left matrix exists nowhere: pixels × (kernel position, channel), row by row a list of
+// places in the source. Forward, the source is x and the result y; for the input's gradient it is the other way round.
+//
+//   result[pixel, o] = Σ over the taps t in order, over the channels c in order:  source[place(pixel, t), c]·w[t, c, o]
+//
+// A tap is a kernel position that the pixel sees. A place outside the source is a pixel of zeros that takes part.
+#pragma once
+
+#include "../gemm/tile.hpp"
+#include "../native/pool.hpp"
+#include "native.hpp"
+
+namespace kinone::KINONE_ISA {
+namespace {
+
+// One of the three spatial axes.
+struct Axis {
+  long count, first, step, size;  // pixel j, j < count, lies at first + j·step of the result, whose length is size
+  long length, stride;            // of the source, where tap t of pixel j lies at j·stride + offset + t·apart
+  long taps, offset, apart;
+  long position, skip;            // tap t is kernel position position + t·skip
+};
+
+template <class T>
+struct Product {
+  Axis axis[3];
+  long batch, groups, depth, columns;  // depth: the channels of the source in a group; columns: of the result
+  const T* source;
+  T* y;
+  const T *bias, *residual;
+  bool is_relu;
+
+  long pixels() const { return batch * axis[0].count * axis[1].count * axis[2].count; }
+  long taps() const { return axis[0].taps * axis[1].taps * axis[2].taps; }
+};
+
+// Where x lies under each tap of y.
+template <class T>
+Product<T> product_of(const Convolution<T>& c) {
+  Product<T> p{{}, c.batch, c.groups, c.channels / c.groups, c.out_channels / c.groups, c.x, c.y,
+               c.bias, c.residual, c.is_relu};
+  for (int i = 0; i < 3; i++)
+    p.axis[i] = {c.out[i], 0, 1, c.out[i], c.size[i], c.stride[i], c.kernel[i], -c.before[i], c.dilation[i], 0, 1};
+  return p;
+}
+
+// The kernel position of each tap.
+template <class T>
+void positions(const Product<T>& p, const long (&kernel)[3], long* to) {
+  const Axis &a = p.axis[0], &b = p.axis[1], &c = p.axis[2];
+  for (long i = 0; i < a.taps; i++)
+    for (long j = 0; j < b.taps; j++)
+      for (long k = 0; k < c.taps; k++)
+        *to++ = ((a.position + i * a.skip) * kernel[1] + b.position + j * b.skip) * kernel[2] + c.position + k * c.skip;
+}
+
+template <class T>
+T* take(char*& scratch, long count) {
+  T* taken = reinterpret_cast<T*>(scratch);
+  scratch += rounded(count * sizeof(T), 64);
+  return taken;
+}
+
+// How many threads that many multiplications are worth: waking others takes longer than a few of them.
+inline long crew_for(double work) { return work <= 1 << 19 ? 1 : threads(); }
+
+template <class F>
+void share_out(long crew, long tasks, size_t bytes, const F& f) {
+  if (crew > 1) return parallel(tasks, bytes, f);
+  parallel(1, bytes, [&](long, char* scratch) {
+    for (long task = 0; task < tasks; task++) f(task, scratch);
+  });
+}
+
+// Exactly `count` numbers, by vectors that become narrower.
+template <int LANES, class T>
+inline void copy(T* to, const T* from, long count) {
+  long i = 0;
+  for (; i + LANES <= count; i += LANES) store(to + i, load<Vector<T, LANES>>(from + i));
+  if constexpr (LANES > 1) copy<LANES / 2>(to + i, from + i, count - i);
+}
+
+// ---------------------------------------------------------------------------------- pixels
+// Some pixels of the result, one after the other.
+template <class T>
+struct Pixels {
+  static constexpr long group = lanes<long>, whole = 24;  // the last is repeated: tiles of 6 and 8 read on
+  using Longs = Vector<long>;
+  using Unsigned = Vector<unsigned long>;
+
+  long count;
+  long* place[3];  // what they see of the source before a tap's offset is added
+  long* address;   // and where that lies in memory
+  T** y;
+
+  static long bytes(long count) { return 5 * rounded(rounded(count, whole) * sizeof(long), 64); }
+
+  Pixels(const Product<T>& p, long first, long count, char*& scratch) : count(count) {
+    long most = rounded(count, whole);
+    for (auto& axis : place) axis = take<long>(scratch, most);
+    address = take<long>(scratch, most);
+    y = take<T*>(scratch, most);
+    const Axis &a = p.axis[0], &b = p.axis[1], &c = p.axis[2];
+    long k = first % c.count, j = first / c.count % b.count, i = first / c.count / b.count % a.count;
+    long image = first / c.count / b.count / a.count;
+    for (long pixel = 0; pixel < most; pixel++) {
+      place[0][pixel] = i * a.stride, place[1][pixel] = j * b.stride, place[2][pixel] = k * c.stride;
+      long seen = ((image * a.length + i * a.stride) * b.length + j * b.stride) * c.length + k * c.stride;
+      address[pixel] = reinterpret_cast<long>(p.source) + seen * p.groups * p.depth * static_cast<long>(sizeof(T));
+      long at = ((image * a.size + a.first + i * a.step) * b.size + b.first + j * b.step) * c.size + c.first + k * c.step;
+      y[pixel] = p.y + at * p.groups * p.columns;
+      if (pixel + 1 >= count || ++k < c.count) continue;
+      k = 0;
+      if (++j < b.count) continue;
+      j = 0;
+      if (++i == a.count) i = 0, image++;
+    }
+  }
+
+  // at[t·apart + i]: the channels that pixel i sees through tap t.
+  void look_up(const Product<T>& p, const T* zeros, const T** at, long apart) const {
+    const Axis &a = p.axis[0], &b = p.axis[1], &c = p.axis[2];
+    for (long i = 0; i < rounded(count, whole); i += group) {
+      auto x = load<Longs>(place[0] + i), y = load<Longs>(place[1] + i), z = load<Longs>(place[2] + i);
+      auto from = load<Longs>(address + i);
+      const T** to = at + i;
+      for (long u = a.offset; u != a.offset + a.taps * a.apart; u += a.apart)
+        for (long v = b.offset; v != b.offset + b.taps * b.apart; v += b.apart)
+          for (long w = c.offset; w != c.offset + c.taps * c.apart; w += c.apart, to += apart) {
+            Longs is_inside = (Unsigned(x + u) < a.length) & (Unsigned(y + v) < b.length) & (Unsigned(z + w) < c.length);
+            long further = ((u * b.length + v) * c.length + w) * p.groups * p.depth * static_cast<long>(sizeof(T));
+            store(reinterpret_cast<long*>(to), is_inside ? from + further : Longs{} + reinterpret_cast<long>(zeros));
+          }
+    }
+  }
+
+  // to[i·wide + j − begin]: number j of all that pixel i sees from `channel` on, tap by tap, begin <= j < end. Taps that
+  // lie side by side are copied in one go.
+  void gather(const Product<T>& p, long channel, long begin, long end, T* to, long wide) const {
+    const Axis &a = p.axis[0], &b = p.axis[1], &c = p.axis[2];
+    long together = p.groups == 1 && c.apart == 1 ? c.taps : 1, run = together * p.depth;
+    for (long piece = begin / run; piece * run < end; piece++) {
+      long from = max(begin - piece * run, 0), until = min(end - piece * run, run), tap = piece * together;
+      long u = a.offset + tap / c.taps / b.taps * a.apart, v = b.offset + tap / c.taps % b.taps * b.apart;
+      long w = c.offset + tap % c.taps * c.apart;
+      long further = ((u * b.length + v) * c.length + w) * p.groups * p.depth + channel;
+      T* row = to + piece * run - begin;
+      for (long i = 0; i < count; i++, row += wide) {
+        bool is_outside = place[0][i] + u < 0 || place[0][i] + u >= a.length || place[1][i] + v < 0 ||
+                          place[1][i] + v >= b.length;
+        long z = place[2][i] + w;
+        long first = is_outside ? until : min(max(-z * p.depth, from), until);
+        long last = max(min((c.length - z) * p.depth, until), first);
+        long numbers = address[i] + further * static_cast<long>(sizeof(T));
+        for (long j = from; j < first; j++) row[j] = 0;
+        copy<lanes<T>>(row + first, reinterpret_cast<const T*>(numbers) + first, last - first);
+        for (long j = last; j < until; j++) row[j] = 0;
+      }
+    }
+  }
+};
+
+}  // namespace
+}  // namespace kinone::KINONE_ISA
