@@ -154,7 +154,7 @@ def test_explain_tells_what_runs():
     assert all((choice.implementation == "native") == hasattr(native, name) for name, choice in chosen.items())
     assert settings.isa() in chosen["matmul"].why
     assert "native gemm" in dispatch.profile("native")
-    assert dispatch.profile() == "reference"
+    assert dispatch.profile("reference") == "reference"
 
 
 def test_a_forked_child_has_its_own_threads():

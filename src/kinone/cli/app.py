@@ -3,6 +3,7 @@
 from cyclopts import App
 
 from kinone import __version__
+from kinone.cli.bench import bench
 from kinone.cli.doctor import doctor
 from kinone.cli.ops import ops
 
@@ -14,3 +15,4 @@ app = App(
 )
 app.command(ops)
 app.command(doctor)
+app.command(bench)

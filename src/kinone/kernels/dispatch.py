@@ -8,9 +8,8 @@ bits tomorrow.
 
 import os
 import pkgutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import wraps
 from importlib import import_module
 from types import FunctionType, ModuleType
 from typing import Any
@@ -119,8 +118,9 @@ def bind(namespace: dict[str, Any], asked: str = ASKED) -> None:
         namespace.update(dict.fromkeys(references, _refuse))
         return
     if which == "native":
-        native = {name: getattr(settings.native, name, None) for name in references}
-        namespace.update((name, _or(references[name], f)) for name, f in native.items() if f)
+        for name, reference in references.items():
+            if f := getattr(settings.native, name, None):
+                namespace[name] = settings.native.either(f, reference, name, reference.__doc__ or "")
 
 
 def _started(asked: str = ASKED) -> str:
@@ -134,12 +134,3 @@ def _started(asked: str = ASKED) -> str:
 
 def _refuse(*args: Any, **attrs: Any) -> None:
     _started()
-
-
-def _or(reference: Callable[..., Any], native: Callable[..., Any]) -> Callable[..., Any]:
-    @wraps(reference)
-    def kernel(*args: Any, **attrs: Any) -> Any:
-        y = native(*args, **attrs)
-        return reference(*args, **attrs) if y is NotImplemented else y
-
-    return kernel

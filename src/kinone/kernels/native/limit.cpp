@@ -1,4 +1,5 @@
 // s[i] = fma(s[i], a, b), as many s as it takes for none to wait for the one before; nothing is read or written.
+// y[i] = x[i]: what memory can do.
 #include "limit.hpp"
 
 #include "pool.hpp"
@@ -29,5 +30,13 @@ double work(long rounds) {
 }  // namespace
 
 double multiply_adds(char type, long rounds) { return type == 'f' ? work<float>(rounds) : work<double>(rounds); }
+
+void copy(float* y, const float* x, long n) {
+  constexpr long block = 1 << 14;
+  parallel((n + block - 1) / block, 0, [&](long task, char*) {
+    long end = (task + 1) * block < n ? (task + 1) * block : n;
+    for (long i = task * block; i < end; i++) y[i] = x[i];
+  });
+}
 
 }  // namespace kinone::KINONE_ISA

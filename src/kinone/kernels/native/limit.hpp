@@ -1,10 +1,13 @@
-// The machine's limit: fused multiply-adds that wait for nothing but each other's registers.
+// The machine's limits: fused multiply-adds that wait for nothing but each other's registers, and a copy.
 #pragma once
 
 #include "isa.hpp"
 
 namespace kinone {
 
-KINONE_IN_EACH_ISA(double multiply_adds(char type, long rounds);)
+KINONE_IN_EACH_ISA(
+  double multiply_adds(char type, long rounds);
+  void copy(float* y, const float* x, long n);
+)
 
 }  // namespace kinone

@@ -66,6 +66,28 @@ double multiply_adds(const char* type, long rounds) {
   return KINONE_CALL(multiply_adds(*type, rounds));
 }
 
+void copy(nb::handle y_object, nb::handle x_object) {
+  Array y(y_object), x(x_object);
+  if (y.type != 'f' || x.type != 'f' || !y.is_contiguous() || !x.is_contiguous() || y.size() != x.size()) return;
+  compute("copy", x.size(), [&] { KINONE_CALL(copy(y.data<float>(), x.data<float>(), x.size())); });
+}
+
+// native(…), and reference(…) if that answers NotImplemented: in C, since every call of a kernel passes here.
+PyObject* call_either(PyObject* both, PyObject* const* arguments, Py_ssize_t count, PyObject* names) {
+  PyObject* y = PyObject_Vectorcall(PyTuple_GetItem(both, 0), arguments, count, names);
+  if (y != Py_NotImplemented) return y;
+  Py_DECREF(y);
+  return PyObject_Vectorcall(PyTuple_GetItem(both, 1), arguments, count, names);
+}
+
+nb::object either(nb::handle native, nb::handle reference, const char* name, const char* doc) {
+  // Kernels are bound once and live as long as the process, and so do the names here.
+  auto* method = new PyMethodDef{strdup(name), reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(call_either)),
+                                 METH_FASTCALL | METH_KEYWORDS, strdup(doc)};
+  nb::object both = nb::make_tuple(native, reference);
+  return nb::steal(PyCFunction_New(method, both.ptr()));
+}
+
 }  // namespace
 
 Isa isa() { return chosen; }
@@ -78,6 +100,8 @@ NB_MODULE(_native, m) {
   m.def("set_isa", kinone::set_isa, nb::arg("name"));
   m.def("threads", kinone::threads);
   m.def("set_threads", kinone::set_threads, nb::arg("count"));
+  m.def("either", kinone::either, nb::arg("native"), nb::arg("reference"), nb::arg("name"), nb::arg("doc"),
+        "A function that calls `native`, and `reference` where that answers NotImplemented.");
   m.def("set_allocator", kinone::set_allocator, nb::arg("is_on"));
   m.def("memory", [] {
     kinone::MemoryInUse now = kinone::memory_in_use();
@@ -87,6 +111,7 @@ NB_MODULE(_native, m) {
   m.def("release_memory", kinone::release_memory);
   m.def("multiply_adds", kinone::multiply_adds, nb::arg("type"), nb::arg("rounds"),
         "Keeps every thread at fused multiply-adds, of float32 ('f') or float64 ('d'); returns the operations done.");
+  m.def("copy", kinone::copy, nb::arg("y"), nb::arg("x"), "y = x for float32 arrays, on every thread.");
   for (auto add : {kinone::add_attention, kinone::add_convolution, kinone::add_elementwise, kinone::add_factorize,
                    kinone::add_gemm, kinone::add_index, kinone::add_loss, kinone::add_normalize, kinone::add_optimize,
                    kinone::add_pooling, kinone::add_random, kinone::add_recurrent, kinone::add_reduction,

@@ -4,7 +4,6 @@
 #include "pool.hpp"
 
 #include <atomic>
-#include <cfenv>
 #include <memory>
 #include <mutex>
 #include <new>
@@ -190,12 +189,15 @@ void pool::run(long tasks, size_t bytes, Task call, const void* f) {
   for (long task = 0; task < tasks; task++) call(f, task, scratch);
 }
 
+#if defined(__x86_64__)
+Arithmetic::Arithmetic() : saved_(__builtin_ia32_stmxcsr()) { __builtin_ia32_ldmxcsr(0x1f80); }
+Arithmetic::~Arithmetic() { __builtin_ia32_ldmxcsr(static_cast<unsigned>(saved_)); }
+#elif defined(__aarch64__)
 Arithmetic::Arithmetic() {
-  static_assert(sizeof(std::fenv_t) <= sizeof(saved_) && alignof(std::fenv_t) <= 8);
-  std::fegetenv(reinterpret_cast<std::fenv_t*>(saved_));
-  std::fesetenv(FE_DFL_ENV);
+  asm volatile("mrs %0, fpcr" : "=r"(saved_));
+  asm volatile("msr fpcr, %0" ::"r"(0UL));
 }
-
-Arithmetic::~Arithmetic() { std::fesetenv(reinterpret_cast<std::fenv_t*>(saved_)); }
+Arithmetic::~Arithmetic() { asm volatile("msr fpcr, %0" ::"r"(saved_)); }
+#endif
 
 }  // namespace kinone

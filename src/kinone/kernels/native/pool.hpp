@@ -42,7 +42,7 @@ class Arithmetic {
   Arithmetic& operator=(const Arithmetic&) = delete;
 
  private:
-  alignas(8) char saved_[64];
+  unsigned long long saved_;  // the register that says how to round
 };
 
 }  // namespace kinone
