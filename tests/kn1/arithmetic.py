@@ -38,7 +38,7 @@ def _fma64_one(a, b, c):
     return np.copysign(y, 1 if exact > 0 else -1)
 
 
-def exact_sum(a, b):
+def _exact_sum(a, b):
     """a + b rounded, and what that lost."""
     y = a + b
     back = y - a
@@ -58,9 +58,9 @@ def fma64(a, b, c):
         product = a * b
         (a1, a2), (b1, b2) = _halves(a), _halves(b)
         lost = ((a1 * b1 - product) + a1 * b2 + a2 * b1) + a2 * b2
-        low, lower = exact_sum(c, lost)
-        y, rest = exact_sum(product, low)
-        odd, error = exact_sum(lower, rest)
+        low, lower = _exact_sum(c, lost)
+        y, rest = _exact_sum(product, low)
+        odd, error = _exact_sum(lower, rest)
         is_even = (odd.view(np.int64) & 1) == 0
         odd = np.where(is_even & (error != 0), np.nextafter(odd, np.copysign(np.inf, error)), odd)
         y = np.where((a == 0) | (b == 0), product + c, y + odd)
@@ -81,7 +81,7 @@ FMA = {np.dtype(np.float32): fma32, np.dtype(np.float64): fma64}
 BLOCK, LANES = 1024, 8  # of the profile
 
 
-def lane_sum(terms, axis=None, keepdims=False):
+def lane_sum(terms, axis=None, keepdims=False, join=np.add, none=0.0):
     """Σ terms over `axis` (an int, a tuple or all), in float64: 8 lanes in blocks of 1024, a tree over the blocks."""
     terms = np.asarray(terms, np.float64)
     axes = range(terms.ndim) if axis is None else np.atleast_1d(np.asarray(axis, int))
@@ -90,22 +90,21 @@ def lane_sum(terms, axis=None, keepdims=False):
     shape = [1 if a in axes else n for a, n in enumerate(terms.shape)]
     n = math.prod(terms.shape[a] for a in axes)
     t = terms.transpose(axes + kept).reshape(n, *(terms.shape[a] for a in kept))  # in the order of the shape
-    sums = [_sum_of_block(t[i : i + BLOCK]) for i in range(0, max(n, 1), BLOCK)]
     with np.errstate(all="ignore"):
+        sums = [_sum_of_block(t[i : i + BLOCK], join, none) for i in range(0, max(n, 1), BLOCK)]
         while len(sums) > 1:
-            pairs = [a + b for a, b in zip(sums[::2], sums[1::2], strict=False)]
+            pairs = [join(a, b) for a, b in zip(sums[::2], sums[1::2], strict=False)]
             sums = pairs + sums[2 * len(pairs) :]
-    return sums[0].reshape(shape) if keepdims else sums[0]
+    return np.reshape(sums[0], shape) if keepdims else sums[0]
 
 
-def _sum_of_block(t):
-    s = np.zeros((LANES, *t.shape[1:]))
-    with np.errstate(all="ignore"):
-        for i in range(0, len(t), LANES):
-            s[: len(t) - i] += t[i : i + LANES]
-        s = s[:4] + s[4:]
-        s = s[:2] + s[2:]
-        return s[0] + s[1]
+def _sum_of_block(t, join, none):
+    s = np.full((LANES, *t.shape[1:]), none)
+    for i in range(0, len(t), LANES):
+        join(s[: len(t) - i], t[i : i + LANES], out=s[: len(t) - i])
+    s = join(s[:4], s[4:])
+    s = join(s[:2], s[2:])
+    return join(s[0], s[1])
 
 
 def one_nan(x):

@@ -9,10 +9,6 @@
 #error "compile with -DKINONE_ISA=<namespace of the instruction set>"
 #endif
 
-#ifdef __AVX2__
-#include <immintrin.h>
-#endif
-
 namespace kinone::KINONE_ISA {
 
 #if defined(__AVX512F__)
@@ -73,6 +69,17 @@ inline V sqrt(V x) {
   return y;
 }
 
+// Numbers as float64. GCC takes the vector in halves unless it is told the instruction.
+template <class V>
+inline Vector<double> doubles(V x) {
+#if defined(__AVX512F__) && !defined(__clang__)
+  if constexpr (sizeof(V) == 32) return (Vector<double>)__builtin_ia32_cvtps2pd512_mask(x, Vector<double>{}, -1, 4);
+#elif defined(__AVX2__) && !defined(__clang__)
+  if constexpr (sizeof(V) == 16) return (Vector<double>)__builtin_ia32_cvtps2pd256(x);
+#endif
+  return __builtin_convertvector(x, Vector<double>);
+}
+
 // NaN has many bit patterns, and which one an operation gives depends on the processor and on the order of operands
 // that the compiler chose: results bear the one of np.nan.
 template <class V>
@@ -81,19 +88,6 @@ inline V one_nan(V x) {
 }
 inline float one_nan(float x) { return x == x ? x : __builtin_nanf(""); }
 inline double one_nan(double x) { return x == x ? x : __builtin_nan(""); }
-
-// Whether the mask, as comparisons give it, has a lane that is set.
-inline bool any(Vector<long> mask) {
-#if defined(__AVX512F__)
-  return _mm512_test_epi64_mask((__m512i)mask, (__m512i)mask);
-#elif defined(__AVX2__)
-  return !_mm256_testz_si256((__m256i)mask, (__m256i)mask);
-#else
-  long bits = 0;
-  for (int i = 0; i < lanes<long>; i++) bits |= mask[i];
-  return bits;
-#endif
-}
 
 template <int... i>
 struct Indices {};

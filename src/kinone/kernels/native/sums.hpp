@@ -49,55 +49,87 @@ inline void store_first(T* p, V x, long count) {
 }
 
 template <class V>
-inline V first_or_zero(V x, long count) {
+inline V first_or(V x, double otherwise, long count) {
   constexpr long n = sizeof(V) / sizeof(x[0]);
-  for (long i = count; i < n; i++) x[i] = 0;
+  for (long i = count; i < n; i++) x[i] = otherwise;
   return x;
 }
 
 // Numbers as doubles, or doubles as T.
 template <class T, class Count>
 inline Vector<double> load_doubles(const T* p, Count count) {
-  return __builtin_convertvector((load_first<Vector<T, lanes<double>>>(p, count)), Vector<double>);
+  return doubles(load_first<Vector<T, lanes<double>>>(p, count));
 }
 template <class T, class Count>
 inline void store_doubles(T* p, Vector<double> x, Count count) {
   store_first(p, __builtin_convertvector(x, Vector<T, lanes<double>>), count);
 }
 
-// ---------------------------------------------------------------------------------- along memory
-inline double sum_of_lanes(const double* s) {
-  return ((s[0] + s[4]) + (s[2] + s[6])) + ((s[1] + s[5]) + (s[3] + s[7]));
+// ---------------------------------------------------------------------------------- what joins lanes and blocks
+// `none` joined to what the lanes hold changes nothing: a lane that began with +0 is never −0.
+struct Add {
+  static constexpr double none = 0;
+  template <class V>
+  static V join(V a, V b) {
+    return a + b;
+  }
+};
+
+struct Multiply {
+  static constexpr double none = 1;
+  template <class V>
+  static V join(V a, V b) {
+    return a * b;
+  }
+};
+
+struct Larger {  // a NaN is larger than all else
+  static constexpr double none = -__builtin_inf();
+  template <class V>
+  static V join(V a, V b) {
+    return ((b > a) | (b != b)) ? b : a;
+  }
+};
+
+template <class Join>
+inline double sum_of_lanes(const double* s, long step) {
+  auto pair = [&](int l) { return Join::join(s[l * step], s[(l + 4) * step]); };
+  return Join::join(Join::join(pair(0), pair(2)), Join::join(pair(1), pair(3)));
 }
 
+// ---------------------------------------------------------------------------------- along memory
+
 // The sums of the terms [begin, end) of one block; begin is a multiple of 8.
-template <int SUMS, class Term>
+template <int SUMS, class Join = Add, class Term>
 inline void block_sums(long begin, long end, const Term& term, double* sums) {
   constexpr int n = lanes<double>;
-  Vector<double> s[SUMS][lane_vectors] = {}, t[SUMS];
+  Vector<double> s[SUMS][lane_vectors], t[SUMS];
+  for (auto& lanes : s)
+    for (auto& v : lanes) v = broadcast(Join::none);
   long i = begin;
   for (; i + lane_count <= end; i += lane_count)
 #pragma GCC unroll 4
     for (int v = 0; v < lane_vectors; v++) {
       term(i + v * n, Whole{}, t);
-      for (int k = 0; k < SUMS; k++) s[k][v] += t[k];
+      for (int k = 0; k < SUMS; k++) s[k][v] = Join::join(s[k][v], t[k]);
     }
   for (int v = 0; i < end; v++, i += n) {
     long count = end - i < n ? end - i : n;
     term(i, count, t);
-    for (int k = 0; k < SUMS; k++) s[k][v] += first_or_zero(t[k], count);  // a lane is never −0: +0 changes nothing
+    for (int k = 0; k < SUMS; k++) s[k][v] = Join::join(s[k][v], first_or(t[k], Join::none, count));
   }
-  for (int k = 0; k < SUMS; k++) sums[k] = sum_of_lanes(reinterpret_cast<const double*>(s[k]));
+  for (int k = 0; k < SUMS; k++) sums[k] = sum_of_lanes<Join>(reinterpret_cast<const double*>(s[k]), 1);
 }
 
 // The tree over the blocks while they come in order: at level l waits the sum of 2ˡ blocks, if bit l of `count` is set.
+template <class Join = Add>
 struct Tree {
   long count = 0;
   double waiting[48];
 
   void add(double s) {
     int level = 0;
-    for (; count >> level & 1; level++) s = waiting[level] + s;
+    for (; count >> level & 1; level++) s = Join::join(waiting[level], s);
     waiting[level] = s;
     count++;
   }
@@ -107,25 +139,25 @@ struct Tree {
     while (!(count >> level & 1)) level++;
     double s = waiting[level];
     while (count >> ++level)
-      if (count >> level & 1) s = waiting[level] + s;
+      if (count >> level & 1) s = Join::join(waiting[level], s);
     return s;
   }
 };
 
 // The sums of n terms, on this thread.
-template <int SUMS, class Term>
+template <int SUMS, class Join = Add, class Term>
 inline void lane_sums(long n, const Term& term, double* sums) {
-  if (n <= lane_block) return block_sums<SUMS>(0, n, term, sums);
-  Tree trees[SUMS];
+  if (n <= lane_block) return block_sums<SUMS, Join>(0, n, term, sums);
+  Tree<Join> trees[SUMS];
   for (long i = 0; i < n; i += lane_block) {
-    block_sums<SUMS>(i, n - i < lane_block ? n : i + lane_block, term, sums);
+    block_sums<SUMS, Join>(i, n - i < lane_block ? n : i + lane_block, term, sums);
     for (int k = 0; k < SUMS; k++) trees[k].add(sums[k]);
   }
   for (int k = 0; k < SUMS; k++) sums[k] = trees[k].sum();
 }
 
 // ---------------------------------------------------------------------------------- across memory
-// `lanes_of`: lane_count rows of SUMS × columns numbers.
+// The lanes of SUMS × columns sums.
 template <int SUMS>
 constexpr long row_sums_scratch(long columns) {
   return lane_count * SUMS * columns;
@@ -133,17 +165,17 @@ constexpr long row_sums_scratch(long columns) {
 
 // The sums of one block of rows, for each column: sums[k * columns + j] = Σ over [begin, end) of row. Here the term is
 // term(row, j, count, t), of columns j, j + 1, …; begin is a multiple of 8. `scratch`: row_sums_scratch numbers.
-template <int SUMS, class Term>
+template <int SUMS, class Join = Add, class Term>
 inline void row_sums(long begin, long end, long columns, const Term& term, double* sums, double* scratch) {
   constexpr int n = lanes<double>, depth = 4;  // rows of one lane at a time: the lanes' sums wait in a cache
   long row_of_lanes = SUMS * columns;
-  for (long i = 0; i < lane_count * row_of_lanes; i++) scratch[i] = 0;
+  for (long i = 0; i < lane_count * row_of_lanes; i++) scratch[i] = Join::none;
   auto add = [&](long row, long j, auto rows, auto count, double* s) {
     Vector<double> sum[SUMS], t[SUMS];
     for (int k = 0; k < SUMS; k++) sum[k] = load_first<Vector<double>>(s + k * columns, count);
     for (long q = 0; q < rows; q++) {
       term(row + q * lane_count, j, count, t);
-      for (int k = 0; k < SUMS; k++) sum[k] += t[k];
+      for (int k = 0; k < SUMS; k++) sum[k] = Join::join(sum[k], t[k]);
     }
     for (int k = 0; k < SUMS; k++) store_first(s + k * columns, sum[k], count);
   };
@@ -160,20 +192,17 @@ inline void row_sums(long begin, long end, long columns, const Term& term, doubl
       for (; j + n <= columns; j += n) add(row, j, rows, Whole{}, s + j);
       if (j < columns) add(row, j, rows, columns - j, s + j);
     }
-  for (long i = 0; i < row_of_lanes; i++) {
-    const double* s = scratch + i;
-    auto lane = [&](int l) { return s[l * row_of_lanes]; };
-    sums[i] = ((lane(0) + lane(4)) + (lane(2) + lane(6))) + ((lane(1) + lane(5)) + (lane(3) + lane(7)));
-  }
+  for (long i = 0; i < row_of_lanes; i++) sums[i] = sum_of_lanes<Join>(scratch + i, row_of_lanes);
 }
 
-// The tree over all blocks of `width` sums each, one block after the other in memory; the result takes the first's place.
+// The tree over all blocks of `width` sums each, which follow each other in memory; the result takes the first's place.
+template <class Join = Add>
 inline void tree_of_blocks(double* sums, long blocks, long width) {
   for (; blocks > 1; blocks = (blocks + 1) / 2) {
     for (long b = 0; b < blocks; b += 2) {
       double *to = sums + b / 2 * width, *left = sums + b * width, *right = left + width;
       if (b + 1 < blocks)
-        for (long j = 0; j < width; j++) to[j] = left[j] + right[j];
+        for (long j = 0; j < width; j++) to[j] = Join::join(left[j], right[j]);
       else
         for (long j = 0; j < width; j++) to[j] = left[j];
     }

@@ -1,0 +1,200 @@
+// Lane sums over axes of operands that share a shape, however they lie in memory:
+//
+//   for each output o (kept axes):   sums[k] = Σ term(x₀, x₁, …)[k] over the reduced axes, in the shape's order
+//                                    finish(o, sums, first)
+//
+// A Term has `sums`, `given`, `is_shifted` and `Join`, an array for each of its `given` parameters of an output, and the
+// function: (values, first, parameters, t). `first` is an output's first number of the last operand, if it is_shifted.
+//
+// Where outputs lie side by side, vectors run across them (`across`), else along the sum (`along`); what then does not
+// lie side by side is copied, a block at a time. The work is shared out by blocks of 1024 terms, or by outputs if there
+// are enough; none of this changes a bit. Outputs are finished on any thread, each once.
+#pragma once
+
+#include "axes.hpp"
+#include "pool.hpp"
+#include "sums.hpp"
+
+namespace kinone::KINONE_ISA {
+namespace {
+
+constexpr long least = 1 << 15;  // numbers below which one thread is quicker than waking others
+
+inline long smaller(long a, long b) { return a < b ? a : b; }
+
+// What is done with the sums of an output.
+class Finish {
+ public:
+  template <class F>
+  Finish(const F& f)
+      : f_(&f), call_([](const void* f, long output, const double* sums, double first) {
+          (*static_cast<const F*>(f))(output, sums, first);
+        }) {}
+  void operator()(long output, const double* sums, double first) const { call_(f_, output, sums, first); }
+
+ private:
+  const void* f_;
+  void (*call_)(const void*, long, const double*, double);
+};
+
+// Calls f(begin, end, scratch) for shares of `units`, which take in `numbers` altogether.
+template <class F>
+inline void share_out(long units, double numbers, size_t bytes, const F& f) {
+  long tasks = numbers < least ? smaller(units, 1) : smaller(units, 8 * threads());
+  parallel(tasks, bytes, [&](long task, char* scratch) {
+    f(units * task / tasks, units * (task + 1) / tasks, scratch);
+  });
+}
+
+// The n numbers from `begin` on, side by side: where they lie or in `room`.
+template <int WAYS, class T>
+inline const T* side_by_side(const T* x, const Axes<WAYS>& axes, int way, long begin, long n, T* room) {
+  long length = run(axes), step = run_step(axes, way), i = begin % length;
+  if (axes.count < 2 && step == 1) return x + begin;
+  Axes<WAYS> others = without_run(axes);
+  Walk<WAYS> walk(others, begin / length);
+  if (step == 1 && i + n <= length) return x + walk.at[way] + i;
+  for (long done = 0; done < n; i = 0, walk.next()) {
+    const T* from = x + walk.at[way] + i * step;
+    long count = smaller(n - done, length - i);
+    for (long j = 0; j < count; j++) room[done + j] = from[j * step];
+    done += count;
+  }
+  return room;
+}
+
+// The numbers that the sums of blocks need while they wait for each other.
+template <class Term, class T, int SOURCES>
+inline long waiting(const Operands<T, SOURCES>& o) {
+  long blocks = lane_blocks(size(o.reduced));
+  return blocks > 1 ? size(o.kept) * blocks * Term::sums : 0;
+}
+
+template <class T, int SOURCES, class Term>
+void along(const Operands<T, SOURCES>& o, const Term& term, double* sums, const Finish& finish) {
+  constexpr int SUMS = Term::sums, LAST = SOURCES - 1;
+  using Join = typename Term::Join;
+  long outputs = size(o.kept), n = size(o.reduced), blocks = lane_blocks(n);
+  bool is_whole = blocks == 1 || outputs >= 4 * threads();
+  auto first = [&](const Walk<SOURCES>& walk) { return Term::is_shifted && n ? double(o.x[LAST][walk.at[LAST]]) : 0; };
+
+  auto sum_block = [&](const Walk<SOURCES>& walk, long output, long block, char* scratch, double* s) {
+    long begin = block * lane_block, count = smaller(n - begin, lane_block);
+    const T* x[SOURCES];
+    for (int k = 0; k < SOURCES; k++) {
+      T* room = reinterpret_cast<T*>(scratch) + k * lane_block;
+      x[k] = n ? side_by_side(o.x[k] + walk.at[k], o.reduced, k, begin, count, room) : nullptr;
+    }
+    Vector<double> given[Term::given + 1], shift = broadcast(first(walk));
+    for (int k = 0; k < Term::given; k++) given[k] = broadcast(term.parameters[k][output]);
+    block_sums<SUMS, Join>(0, count, [&](long i, auto lanes, Vector<double>* t) {
+      Vector<double> values[SOURCES];
+      for (int k = 0; k < SOURCES; k++) values[k] = load_doubles(x[k] + i, lanes);
+      term(values, shift, given, t);
+    }, s);
+  };
+
+  long units = is_whole ? outputs : outputs * blocks;
+  share_out(units, double(outputs) * n, SOURCES * lane_block * sizeof(T), [&](long unit, long end, char* scratch) {
+    long each = is_whole ? 1 : blocks;
+    Walk<SOURCES> walk(o.kept, unit / each);
+    for (; unit < end; unit++) {
+      if (is_whole) {
+        double s[SUMS] = {};
+        Tree<Join> trees[SUMS];
+        for (long block = 0; block < blocks; block++) {
+          sum_block(walk, unit, block, scratch, s);
+          for (int k = 0; k < SUMS && blocks > 1; k++) trees[k].add(s[k]);
+        }
+        for (int k = 0; k < SUMS && blocks > 1; k++) s[k] = trees[k].sum();
+        finish(unit, s, first(walk));
+      } else {
+        sum_block(walk, unit / blocks, unit % blocks, scratch, sums + unit * SUMS);
+      }
+      if ((unit + 1) % each == 0) walk.next();
+    }
+  });
+  if (is_whole) return;
+  Walk<SOURCES> walk(o.kept, 0);
+  for (long output = 0; output < outputs; output++, walk.next()) {
+    double* s = sums + output * blocks * SUMS;
+    tree_of_blocks<Join>(s, blocks, SUMS);
+    finish(output, s, first(walk));
+  }
+}
+
+// Here all operands have the same steps.
+template <class T, int SOURCES, class Term>
+void across(const Operands<T, SOURCES>& o, const Term& term, double* sums, const Finish& finish) {
+  constexpr int SUMS = Term::sums, LAST = SOURCES - 1;
+  using Join = typename Term::Join;
+  Axes<SOURCES> outer = without_run(o.kept);
+  long columns = run(o.kept), rows = size(o.reduced), blocks = lane_blocks(rows), lines = size(outer);
+  long width = smaller(columns, 256 / SUMS);  // the lanes of so many outputs stay in the first-level cache
+  auto chunks = [&] { return (columns + width - 1) / width; };
+  while (lines * blocks * chunks() < 4 * threads() && width > 32) width = (width / 2 + 7) / 8 * 8;
+
+  auto finish_columns = [&](const Walk<SOURCES>& walk, long output, long j0, long count, const double* from) {
+    for (long j = 0; j < count; j++) {
+      double s[SUMS];
+      for (int k = 0; k < SUMS; k++) s[k] = from[k * count + j];
+      finish(output + j, s, Term::is_shifted && rows ? double(o.x[LAST][walk.at[LAST] + j0 + j]) : 0);
+    }
+  };
+
+  long scratch_numbers = row_sums_scratch<SUMS>(width) + SUMS * width;
+  size_t bytes = scratch_numbers * sizeof(double) + lane_block * sizeof(long);
+  share_out(lines * chunks() * blocks, double(lines) * columns * rows, bytes, [&](long unit, long end, char* scratch) {
+    double* room = reinterpret_cast<double*>(scratch);
+    long* steps = reinterpret_cast<long*>(room + scratch_numbers);
+    for (; unit < end; unit++) {
+      long block = unit % blocks, j0 = unit / blocks % chunks() * width, line = unit / blocks / chunks();
+      long begin = block * lane_block, count = smaller(rows - begin, lane_block), now = smaller(columns - j0, width);
+      Walk<SOURCES> walk(outer, line);
+      if (count > 0) {
+        Walk<SOURCES> row(o.reduced, begin);
+        for (long r = 0; r < count; r++, row.next()) steps[r] = row.at[0];
+      }
+      long output = line * columns + j0;
+      double* to = sums + (output * blocks + block * now) * SUMS;
+      if (blocks == 1) to = room + row_sums_scratch<SUMS>(width);
+      row_sums<SUMS, Join>(0, count, now, [&](long r, long j, auto lanes, Vector<double>* t) {
+        Vector<double> values[SOURCES], shift{}, given[Term::given + 1];
+        for (int k = 0; k < SOURCES; k++) values[k] = load_doubles(o.x[k] + walk.at[k] + j0 + steps[r] + j, lanes);
+        if constexpr (Term::is_shifted) shift = load_doubles(o.x[LAST] + walk.at[LAST] + j0 + j, lanes);
+        for (int k = 0; k < Term::given; k++) given[k] = load_doubles(term.parameters[k] + output + j, lanes);
+        term(values, shift, given, t);
+      }, to, room);
+      if (blocks == 1) finish_columns(walk, output, j0, now, to);
+    }
+  });
+  if (blocks == 1) return;
+  Walk<SOURCES> walk(outer, 0);
+  for (long line = 0; line < lines; line++, walk.next())
+    for (long j0 = 0; j0 < columns; j0 += width) {
+      long output = line * columns + j0, now = smaller(columns - j0, width);
+      double* s = sums + output * blocks * SUMS;
+      tree_of_blocks<Join>(s, blocks, SUMS * now);
+      finish_columns(walk, output, j0, now, s);
+    }
+}
+
+template <class T, int SOURCES>
+inline bool lies_across(const Operands<T, SOURCES>& o) {
+  bool is_same = run_step(o.kept) == 1 && run(o.kept) >= lane_count && !(run_step(o.reduced) == 1 && o.reduced.count);
+  for (int way = 1; way < SOURCES; way++) {
+    for (int axis = 0; axis < o.kept.count; axis++) is_same &= o.kept.step[way][axis] == o.kept.step[0][axis];
+    for (int axis = 0; axis < o.reduced.count; axis++) is_same &= o.reduced.step[way][axis] == o.reduced.step[0][axis];
+  }
+  return is_same;
+}
+
+// `sums`: room for waiting<Term>(o) numbers.
+template <class T, int SOURCES, class Term>
+void reduce(const Operands<T, SOURCES>& o, const Term& term, double* sums, const Finish& finish) {
+  if (!size(o.kept)) return;
+  lies_across(o) ? across(o, term, sums, finish) : along(o, term, sums, finish);
+}
+
+}  // namespace
+}  // namespace kinone::KINONE_ISA
