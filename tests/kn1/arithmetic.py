@@ -38,7 +38,7 @@ def _fma64_one(a, b, c):
     return np.copysign(y, 1 if exact > 0 else -1)
 
 
-def _exact_sum(a, b):
+def exact_sum(a, b):
     """a + b rounded, and what that lost."""
     y = a + b
     back = y - a
@@ -58,9 +58,9 @@ def fma64(a, b, c):
         product = a * b
         (a1, a2), (b1, b2) = _halves(a), _halves(b)
         lost = ((a1 * b1 - product) + a1 * b2 + a2 * b1) + a2 * b2
-        low, lower = _exact_sum(c, lost)
-        y, rest = _exact_sum(product, low)
-        odd, error = _exact_sum(lower, rest)
+        low, lower = exact_sum(c, lost)
+        y, rest = exact_sum(product, low)
+        odd, error = exact_sum(lower, rest)
         is_even = (odd.view(np.int64) & 1) == 0
         odd = np.where(is_even & (error != 0), np.nextafter(odd, np.copysign(np.inf, error)), odd)
         y = np.where((a == 0) | (b == 0), product + c, y + odd)

@@ -6,7 +6,7 @@ is the correctly rounded one; these operations give it, and so do those of the n
 
 import numpy as np
 
-from kn1.arithmetic import fma64
+from kn1.arithmetic import exact_sum, fma64
 
 LOG2_E, LOG2_E_REST = (float.fromhex(x) for x in ("0x1.71547652b82fep+0", "0x1.777d0ffda0d24p-56"))
 LOG10_E, LOG10_E_REST = (float.fromhex(x) for x in ("0x1.bcb7b1526e50ep-2", "0x1.95355baaafad3p-57"))
@@ -43,6 +43,22 @@ def polynomial(x, coefficients):
     return y
 
 
+def odd_sum(a, b):
+    """a + b, |a| ≥ |b|, rounded to odd: of the two numbers beside the sum, the one whose last bit is 1."""
+    y, lost = exact_sum(a, b)
+    bits = y.view(np.int64)
+    below = (bits ^ lost.view(np.int64)) < 0
+    return np.where(lost == 0, y, ((bits - below) | 1).view(np.float64))
+
+
+def decided(y, careful, dtype):
+    """`careful` where y lies within 4 ulp of the middle of two float32 numbers, and is to become one."""
+    if dtype != np.float32:
+        return y
+    low = y.view(np.int64) & 0x1FFFFFFF
+    return np.where((low >= 0x10000000 - 4) & (low < 0x10000000 + 4), careful, y)
+
+
 def _between(x, low, high):
     return np.where(x < low, low, np.where(x > high, high, x))
 
@@ -67,7 +83,8 @@ def exp2(x, dtype):
     x = _between(x, -1080, 1025)
     n = np.rint(x)
     r = (x - n) * LN2
-    return _scaled(fma64(r, polynomial(r, EXPONENTIAL), 1.0), n)
+    h = polynomial(r, EXPONENTIAL)
+    return _scaled(decided(fma64(r, h, 1.0), odd_sum(np.ones(r.shape), r * h), dtype), n)
 
 
 def _expm1(x):
@@ -87,15 +104,18 @@ def tanh(x, dtype):
 
 
 def sigmoid(x, dtype):
-    y = exp(np.where(x > 40, 40, x), dtype)
-    return y / (1 + y)
+    z = exp(np.where(x > 40, 40, x), dtype)
+    y = z / (1 + z)
+    near_half = odd_sum(np.full(x.shape, 0.5), x * fma64(x * x, -1 / 48, 0.25))
+    return decided(y, np.where(np.abs(x) < 2.0**-14, near_half, y), dtype)
 
 
 # ------------------------------------------------------------------ logarithms
-def _log1p_near(f):
+def _log1p_beyond(f):
+    """ln(1 + f) − f"""
     s = f / (2 + f)
     z, half = s * s, 0.5 * f * f
-    return f - fma64(-s, fma64(z, polynomial(z, LOGARITHM), half), half)
+    return fma64(s, fma64(z, polynomial(z, LOGARITHM), half), -half)
 
 
 def _split(x):
@@ -109,25 +129,30 @@ def _or_limit(y, x):
     return np.where(x > 0, np.where(x == np.inf, x, y), np.where(x == 0, -np.inf, np.nan))
 
 
-def _ln(k, y):
-    return fma64(k, LN2_HIGH, fma64(k, LN2_REST, y))
+def _ln(k, f, dtype):
+    rest = _log1p_beyond(f)
+    if dtype != np.float32:
+        return fma64(k, LN2_HIGH, fma64(k, LN2_REST, f + rest))
+    a, b = fma64(k, LN2_HIGH, f), fma64(k, LN2_REST, rest)
+    return decided(a + b, odd_sum(a, b), dtype)
 
 
 def log(x, dtype):
     k, m = _split(x)
-    return _or_limit(_ln(k, _log1p_near(m - 1)), x)
+    return _or_limit(_ln(k, m - 1, dtype), x)
 
 
 def log2(x, dtype):
     k, m = _split(x)
-    y = _log1p_near(m - 1)
+    y = (m - 1) + _log1p_beyond(m - 1)
     return _or_limit(k + fma64(y, LOG2_E, y * LOG2_E_REST), x)
 
 
 def log10(x, dtype):
     k, m = _split(x)
-    y = _log1p_near(m - 1)
-    return _or_limit(fma64(k, LOG10_2_HIGH, fma64(y, LOG10_E, fma64(k, LOG10_2_REST, y * LOG10_E_REST))), x)
+    y = (m - 1) + _log1p_beyond(m - 1)
+    b = fma64(y, LOG10_E, fma64(k, LOG10_2_REST, y * LOG10_E_REST))
+    return _or_limit(decided(fma64(k, LOG10_2_HIGH, b), odd_sum(k * LOG10_2_HIGH, b), dtype), x)
 
 
 def log1p(x, dtype):
@@ -135,7 +160,7 @@ def log1p(x, dtype):
     lost = np.where(x < 2.0**60, x - (total - 1), 0)
     k, m = _split(total)
     f = (m - 1) + lost * np.ldexp(1.0, -np.minimum(k, 1022).astype(np.int64))
-    return np.copysign(_or_limit(_ln(k, _log1p_near(f)), total), x)
+    return np.copysign(_or_limit(_ln(k, f, dtype), total), x)
 
 
 def softplus(x, dtype):
@@ -163,5 +188,6 @@ def erf(x, dtype):
 
 def erfc(x, dtype):
     a = np.where(np.abs(x) > 28, 28, np.abs(x))
-    y = _bell(a, dtype) * _scaled_erfc(a)
-    return np.where(x < 0, 2 - y, y)
+    outer, inner = _bell(a, dtype) * _scaled_erfc(a), -x * polynomial(x * x, CENTRE)
+    y = np.where(a < 0.75, 1 + inner, np.where(x < 0, 2 - outer, outer))
+    return decided(y, np.where(a < 0.75, odd_sum(np.ones(x.shape), inner), y), dtype)

@@ -9,7 +9,7 @@ from kinone.core.tree import is_a
 from kinone.errors import ArgumentError, DtypeError
 
 KINDS = {"float": "f", "number": "fiu", "any": "fiub", "integer": "iub", "bool": "b", "index": "iu", "mask": "b"}
-_WORDS = {kind: f"an {kind} dtype" if kind in ("integer", "index") else f"a {kind} dtype" for kind in KINDS}
+_WORDS = {kind: "an integer dtype" if kind in ("integer", "index") else f"a {kind} dtype" for kind in KINDS}
 
 
 def bound(op: Any, args: tuple[Any, ...], attrs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:

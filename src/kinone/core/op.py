@@ -47,6 +47,7 @@ class Op(Generic[P]):
         self.arity = len(self.inputs) if self.leading == self.inputs and not self.is_variadic else -1
         self.dtypes: list[str] = [d["dtypes"] if isinstance(d["dtypes"], str) else d["dtypes"][n] for n in self.inputs]
         self.kinds = [KINDS[dtype] for dtype in self.dtypes]
+        self.kinds_of_all = {kind for kind in "fiub" if all(kind in kinds for kinds in self.kinds)}
         self.stretches: bool = (len(self.inputs) > 1 or self.is_variadic) if d["stretches"] is None else d["stretches"]
         self.rule: Function | None = None
         self._serve(None, [])
@@ -63,6 +64,7 @@ class Op(Generic[P]):
         self._facts = [(name, *facts[name]) for name in names if name in facts]
         self._keeps = [rule is None or self.is_fused or name in names for name in self.inputs]
         self._keeps_all, self._keeps_y = all(self._keeps), "y" in names
+        self._nothing = None if any(self._keeps) and not self.is_variadic else [None] * self.arity
 
     def backward(self, rule: Function | None = None, *, serves_tensors: bool = False) -> Any:
         """Set the rule: a pure function whose parameter names say what it needs, and so what is kept.
@@ -79,30 +81,29 @@ class Op(Generic[P]):
 
     def __call__(self, *args: P.args, **attrs: P.kwargs) -> Tensor:
         try:
-            call: Any = (args, attrs) if len(args) == self.arity else bound(self, args, attrs)
-            given, named = call
+            given: Any = args
+            named: Any = attrs
+            if len(args) != self.arity:
+                given, named = bound(self, args, attrs)
             if named:
                 fitting(self, named)
             arrays: list[Any] = []
             parents: list[Node | None] = []
-            has_tensor, needs_node, is_plain = False, False, True
+            has_tensor, needs_node, dtype, is_plain = False, False, None, True
             for a in given:
+                node = None
                 if isinstance(a, Tensor):
-                    has_tensor = True
-                    arrays.append(a.data)
-                    parents.append(node := a.node)
-                    if node is not None:
-                        needs_node = True
+                    has_tensor, needs_node, node, a = True, needs_node or a.node is not None, a.node, a.data
+                arrays.append(a)
+                parents.append(node)
+                if type(a) is np.ndarray and (dtype is None or a.dtype is dtype):
+                    dtype: Any = a.dtype
                 else:
-                    is_plain = is_plain and type(a) is np.ndarray and a.dtype.kind == "f"
-                    arrays.append(a)
-                    parents.append(None)
+                    is_plain = False
+            if not is_plain or dtype.kind not in self.kinds_of_all:
+                checked(self, arrays, has_tensor)
             if not has_tensor:
-                if not is_plain:
-                    checked(self, arrays, has_tensor=False)
                 return self.forward(*arrays, **named)  # pyright: ignore[reportCallIssue]
-            if len(arrays) > 1 or arrays[0].dtype.kind not in self.kinds[0]:
-                checked(self, arrays)
             for watcher in (watchers := modes.observers):
                 watcher.before_forward(self, arrays, named)
             y = self.forward(*arrays, **named)  # pyright: ignore[reportCallIssue]
@@ -111,7 +112,7 @@ class Op(Generic[P]):
         if needs_node and not self.no_gradient and modes.recording:
             result = self._record(arrays, parents, named, y)
         else:
-            result: Any = tuple(map(wrap, y)) if is_a(tuple, y) else wrap(y)
+            result: Any = tuple(map(wrap, y)) if type(y) is tuple else wrap(y)
         for watcher in watchers:
             watcher.after_forward(self, given, named, result)
         return result
@@ -122,11 +123,11 @@ class Op(Generic[P]):
             named = arrays if self.is_variadic else [arrays[i]]
             facts = [np.shape(a) if fact == "shape" else np.asarray(a).dtype for a in named]
             attrs = {**attrs, name: tuple(facts) if self.is_variadic else facts[0]}
-        shapes = [np.shape(a) for a in arrays] if self.stretches else None
+        shapes = [a.shape if type(a) is np.ndarray else np.shape(a) for a in arrays] if self.stretches else None
         if not self._keeps_all:
-            arrays = [] if self.is_variadic else [a if k else None for a, k in zip(arrays, self._keeps, strict=True)]
+            arrays = self._nothing or [a if k else None for a, k in zip(arrays, self._keeps, strict=True)]
         node = Node(self, tuple(parents), arrays, y if self._keeps_y else None, attrs, shapes)
-        if not is_a(tuple, y):
+        if type(y) is not tuple:
             return wrap(y, node if y.dtype.kind == "f" else None)
         node.attrs = {**attrs, "outputs": [(part.shape, part.dtype) for part in y]}
         return tuple(wrap(part, Part(node, i) if part.dtype.kind == "f" else None) for i, part in enumerate(y))

@@ -9,6 +9,10 @@
 #error "compile with -DKINONE_ISA=<namespace of the instruction set>"
 #endif
 
+#ifdef __AVX2__
+#include <immintrin.h>
+#endif
+
 namespace kinone::KINONE_ISA {
 
 #if defined(__AVX512F__)
@@ -88,6 +92,19 @@ inline V one_nan(V x) {
 }
 inline float one_nan(float x) { return x == x ? x : __builtin_nanf(""); }
 inline double one_nan(double x) { return x == x ? x : __builtin_nan(""); }
+
+// Whether the mask, as comparisons give it, has a lane that is set.
+inline bool any(Vector<long> mask) {
+#if defined(__AVX512F__)
+  return _mm512_test_epi64_mask((__m512i)mask, (__m512i)mask);
+#elif defined(__AVX2__)
+  return !_mm256_testz_si256((__m256i)mask, (__m256i)mask);
+#else
+  long bits = 0;
+  for (int i = 0; i < lanes<long>; i++) bits |= mask[i];
+  return bits;
+#endif
+}
 
 template <int... i>
 struct Indices {};
