@@ -64,7 +64,7 @@ class Op(Generic[P]):
         self._facts = [(name, *facts[name]) for name in names if name in facts]
         self._keeps = [rule is None or self.is_fused or name in names for name in self.inputs]
         self._keeps_all, self._keeps_y = all(self._keeps), "y" in names
-        self._nothing = None if any(self._keeps) and not self.is_variadic else [None] * self.arity
+        self._nothing = [None] * (0 if any(self._keeps) or self.is_variadic else len(self.inputs))
 
     def backward(self, rule: Function | None = None, *, serves_tensors: bool = False) -> Any:
         """Set the rule: a pure function whose parameter names say what it needs, and so what is kept.
@@ -125,7 +125,7 @@ class Op(Generic[P]):
             attrs = {**attrs, name: tuple(facts) if self.is_variadic else facts[0]}
         shapes = [a.shape if type(a) is np.ndarray else np.shape(a) for a in arrays] if self.stretches else None
         if not self._keeps_all:
-            arrays = self._nothing or [a if k else None for a, k in zip(arrays, self._keeps, strict=True)]
+            arrays = self._nothing or [a if k else None for a, k in zip(arrays, self._keeps, strict=False)]
         node = Node(self, tuple(parents), arrays, y if self._keeps_y else None, attrs, shapes)
         if type(y) is not tuple:
             return wrap(y, node if y.dtype.kind == "f" else None)

@@ -186,7 +186,7 @@ def take_definition(x: Array, indices: Array, *, axis: int | None = None) -> Arr
              Sample(normal(3, 2), integers(0), axis=1)],
     errors=[Bad(normal(3, 4), constant([0, 3, -7]), axis=0, match="from -3 to 2 for an axis of length 3, got -7"),
             Bad(normal(3), constant([0]), axis=1, match="axis=1 is outside"),
-            Bad(normal(3), normal(2), axis=0, match="indices of an index dtype, got float64")])  # fmt: skip
+            Bad(normal(3), normal(2), axis=0, match="indices of an integer dtype, got float64")])  # fmt: skip
 def take(x: Array, indices: Array, *, axis: int | None = None) -> Array:
     """y = x[…, indices, …] along `axis`, of x flattened if None.   ∂L/∂x = 0, then ∂L/∂x[…, indices, …] += g.
 

@@ -69,7 +69,7 @@ def softmax_nll_definition(x: Array, target: Array, *, axis: int = 1) -> Array:
     errors=[Bad(normal(2, 3), integers(3, high=3), match=r"a target of shape \(2,\), got \(3,\)"),
             Bad(normal(2, 3), constant([0, 3]), match=r"classes from 0 to 2, got 3"),
             Bad(normal(2, 3), constant([0, -1]), match=r"classes from 0 to 2, got -1"),
-            Bad(normal(2, 3), normal(2), match=r"target of an index dtype"),
+            Bad(normal(2, 3), normal(2), match=r"target of an integer dtype"),
             Bad(normal(3), constant(1), match=r"axis=1 is outside")])  # fmt: skip
 def softmax_nll(x: Array, target: Array, *, axis: int = 1) -> Array:
     """y = −log softmax(x)[target] = log Σ eˣ − x[target].   ∂L/∂x = g·(softmax x − onehot target).
