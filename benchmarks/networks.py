@@ -132,12 +132,12 @@ def _kinone_inference(shape: tuple[int, ...]) -> Call:
 
     def network(stem: Any, plan: Any, head: Any) -> Call:
         def forward() -> Any:
-            y = kn.conv2d(x, *stem, stride=2, padding=3, activation="relu")
+            y = kn.conv2d_activated(x, *stem, stride=2, padding=3)
             y = kn.max_pool2d(y, kernel_size=3, stride=2, padding=1)
             for _, stride, first, second, down in plan:
-                z = kn.conv2d(y, *first, stride=stride, padding=1, activation="relu")
+                z = kn.conv2d_activated(y, *first, stride=stride, padding=1)
                 short = y if down is None else kn.conv2d(y, *down, stride=stride)
-                y = kn.conv2d(z, *second, short, padding=1, activation="relu")
+                y = kn.conv2d_activated(z, *second, short, padding=1)
             return kn.linear(kn.mean(y, axis=(2, 3)), *head)
 
         return forward

@@ -158,3 +158,14 @@ def test_unfold_and_fold(attrs):
     compare(kn.unfold, F.unfold, x, **attrs)
     (columns,) = arrays(tuple(F.unfold(torch.tensor(x), **attrs).shape))
     compare(lambda c: kn.fold(c, output_size=(7, 8), **attrs), lambda c: F.fold(c, (7, 8), **attrs), columns)
+
+
+def test_conv2d_with_what_follows_it():
+    def theirs(x, w, b, residual):
+        return F.relu(F.conv2d(x, w, b, stride=2, padding=1) + residual)
+
+    def ours(x, w, b, residual):
+        return kn.conv2d_activated(x, w, b, residual, stride=2, padding=1)
+
+    rng = np.random.default_rng(8)
+    compare(ours, theirs, *(rng.standard_normal(shape) for shape in ((2, 3, 7, 6), (4, 3, 3, 3), (4,), (2, 4, 4, 3))))

@@ -14,7 +14,8 @@ from kinone import kernels
 from kinone.core.op import Array, op
 from kinone.errors import ArgumentError, ShapeError
 from kinone.kernels.windows import Ints, Pairs, out_size
-from kinone.ops.declare import Bad, NoOnnx, Onnx, Sample, normal
+from kinone.ops.declare import Bad, ByDefinition, NoOnnx, Onnx, Sample, normal
+from kinone.ops.rectifier import relu
 from kinone.ops.reduce import sum
 from kinone.ops.window import (
     Padding,
@@ -133,6 +134,37 @@ def convolution_backward(
         lambda: convolution_weight_gradient(x, g, kernel_size=w.shape[2:], **geometry),
         lambda: _bias_gradient(g),
     )
+
+
+# ------------------------------------------------------------------------------ with what follows it
+def conv2d_activated_definition(
+    x: Array, w: Array, b: Array | None = None, residual: Array | None = None, *, activation: str = "relu",
+    **geometry: Any,
+) -> Array:  # fmt: skip
+    y = conv2d(x, w, b, **geometry)
+    y = y if residual is None else y + residual
+    return relu(y) if activation == "relu" else y
+
+
+@op(onnx=ByDefinition(), stretches=False, definition=conv2d_activated_definition,
+    samples=[Sample(normal(1, 2, 3, 3), normal(2, 2, 3, 3), normal(2), normal(1, 2, 3, 3), padding=1),
+             Sample(normal(1, 2, 4, 4), normal(4, 1, 2, 2), None, normal(1, 4, 2, 2), stride=2, groups=2),
+             Sample(normal(1, 1, 3, 2), normal(2, 1, 2, 1), normal(2), activation="none", dilation=2)],
+    errors=[Bad(normal(1, 1, 3, 3), normal(1, 1, 3, 3), None, normal(1, 1, 3, 3),
+                match=r"residual of shape \(1, 1, 1, 1\)"),
+            Bad(normal(1, 1, 3, 3), normal(1, 1, 3, 3), activation="tanh", match="'none' or 'relu'")])  # fmt: skip
+def conv2d_activated(
+    x: Array, w: Array, b: Array | None = None, residual: Array | None = None, *, activation: str = "relu",
+    stride: PerAxis = 1, padding: Padding = 0, dilation: PerAxis = 1, groups: int = 1,
+) -> Array:  # fmt: skip
+    """y = max(conv2d(x, w, b) + residual, 0), in one pass: what a network runs on once its batch norm is folded.
+
+    ∂L/∂y flows where y > 0; see conv2d.
+
+    >>> conv2d_activated(np.ones((1, 1, 1, 2)), -np.ones((1, 1, 1, 1)), None, np.array([[[[3.0, 0.0]]]]))
+    array([[[[2., 0.]]]])
+    """
+    return _convolved("conv2d_activated", 2, x, w, b, stride, padding, dilation, groups, residual, activation)
 
 
 # ------------------------------------------------------------------------------ its transpose
@@ -293,7 +325,7 @@ def _bias_gradient(g: Array) -> Array:
 
 def _convolved(
     where: str, rank: int, x: Array, w: Array, b: Array | None, stride: PerAxis, padding: Padding, dilation: PerAxis,
-    groups: int,
+    groups: int, residual: Array | None = None, activation: str = "none",
 ) -> Array:  # fmt: skip
     x, w = np.asarray(x), np.asarray(w)
     checked_rank(where, "x", x, rank)
@@ -303,7 +335,12 @@ def _convolved(
     _checked_channels(where, x, w, w.shape[1] * groups, groups)
     b = _checked_bias(where, b, w.shape[0])
     checked_fit(where, x.shape[2:], w.shape[2:], *geometry[1:])
-    return kernels.convolution_forward(x, w, b, *geometry, groups)
+    shape = x.shape[0], w.shape[0], *out_size(x.shape[2:], w.shape[2:], *geometry)
+    if residual is not None and residual.shape != shape:
+        raise ShapeError(where, f"residual of shape {shape}", f"shape {residual.shape}")
+    if activation not in ("none", "relu"):
+        raise ArgumentError(where, "activation 'none' or 'relu'", f"activation={activation!r}")
+    return kernels.convolution_forward(x, w, b, *geometry, groups, residual, activation)
 
 
 def _transposed(
