@@ -21,7 +21,7 @@ using Floats = Vector<float, lanes<double>>;  // half a vector: as many as Doubl
 template <class T>
 constexpr bool is_float = false;
 template <>
-constexpr bool is_float<float> = true;
+inline constexpr bool is_float<float> = true;
 
 // f(x…), f a function of Doubles, for a whole vector of float32, or of float64.
 template <class F, class... X>
@@ -29,17 +29,23 @@ inline Vector<double> in_double(const F& f, Vector<double> x, X... others) {
   return f(x, others...);
 }
 
+template <int... i>
+inline Doubles half_of(Vector<float> x, int half, Indices<i...>) {
+  constexpr int n = sizeof...(i);
+  Floats y = half ? __builtin_shufflevector(x, x, (n + i)...) : __builtin_shufflevector(x, x, i...);
+  return __builtin_convertvector(y, Doubles);
+}
+template <int... i>
+inline Vector<float> joined(Doubles a, Doubles b, Indices<i...>) {
+  constexpr int n = sizeof...(i);
+  return __builtin_shufflevector(__builtin_convertvector(a, Floats), __builtin_convertvector(b, Floats), i..., (n + i)...);
+}
+
 template <class F, class... X>
 inline Vector<float> in_double(const F& f, Vector<float> x, X... others) {
-  constexpr int n = lanes<double>;
-  union Halves {
-    Vector<float> whole;
-    Floats half[2];
-  } y;
-  auto half = [](Vector<float> v, int i) { return __builtin_convertvector(Halves{v}.half[i], Doubles); };
-  for (int i = 0; i < 2; i++) y.half[i] = __builtin_convertvector(f(half(x, i), half(others, i)...), Floats);
-  static_assert(sizeof(Halves) == 2 * n * sizeof(float));
-  return y.whole;
+  using All = typename Counted<lanes<double>>::type;
+  return joined(f(half_of(x, 0, All{}), half_of(others, 0, All{})...),
+                f(half_of(x, 1, All{}), half_of(others, 1, All{})...), All{});
 }
 
 // ------------------------------------------------------------------------------ what they are made of
