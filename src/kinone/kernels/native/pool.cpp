@@ -189,6 +189,34 @@ void pool::run(long tasks, size_t bytes, Task call, const void* f) {
   for (long task = 0; task < tasks; task++) call(f, task, scratch);
 }
 
+namespace {
+
+// How many steps of a share have been begun, in a cache line of its own.
+struct alignas(64) Begun {
+  std::atomic<long> steps = 0;
+};
+
+}  // namespace
+
+void pool::run_steps(long steps, long shares, size_t bytes, Step call, const void* f) {
+  std::vector<Begun> begun(shares);
+  alignas(64) std::atomic<long> ended = 0;  // shares, of all steps
+  parallel(shares, bytes, [&](long own, char* scratch) {
+    for (long step = 0; step < steps; step++) {
+      for (long i = 0; i < shares; i++) {
+        long share = (own + i) % shares, expected = step;
+        std::atomic<long>& next = begun[share].steps;
+        if (next.load(std::memory_order_relaxed) != step || !next.compare_exchange_strong(expected, step + 1)) continue;
+        call(f, step, share, scratch);
+        ended.fetch_add(1, std::memory_order_release);
+      }
+      // What is not ended now is being done by a thread that runs: none waits for one that has not come.
+      for (long i = 0; ended.load(std::memory_order_acquire) < (step + 1) * shares; i++)
+        i < 2000 ? pause() : std::this_thread::yield();
+    }
+  });
+}
+
 #if defined(__x86_64__)
 Arithmetic::Arithmetic() : saved_(__builtin_ia32_stmxcsr()) { __builtin_ia32_ldmxcsr(0x1f80); }
 Arithmetic::~Arithmetic() { __builtin_ia32_ldmxcsr(static_cast<unsigned>(saved_)); }
