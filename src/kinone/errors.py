@@ -61,6 +61,10 @@ class NumericsError(KinoneError, ArithmeticError):
     """Anomaly mode met a value that is not finite."""
 
 
+class MissingKernelsWarning(UserWarning):
+    """The native kernels are missing, and what that costs."""
+
+
 class MissingExtraError(KinoneError, ImportError):
     """An optional dependency is not installed; the hint names the extra."""
 

@@ -8,21 +8,26 @@ bits tomorrow.
 
 import os
 import pkgutil
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import import_module
 from types import FunctionType, ModuleType
 from typing import Any
 
-from kinone.errors import ArgumentError
+from kinone.errors import ArgumentError, MissingKernelsWarning
 from kinone.kernels import settings
 
 VARIABLE = "KINONE_KERNELS"
 IMPLEMENTATIONS = ("reference", "native")
 BUILT = ("reference", "native") if settings.native else ("reference",)  # of those, what runs here
 ASKED = os.environ.get(VARIABLE, "")  # read once: names are bound when the package is imported
-DEFAULT = "reference"  # half a profile would be neither NumPy's bits nor kn1's: native once every kernel has one
-NOT_YET = f"few so far, and {VARIABLE}=native takes them"
+DEFAULT = BUILT[-1]
+LOST = (
+    f"the native kernels are {settings.WHY_NOT}: Kinone runs on its NumPy reference, several times slower "
+    "and with the bits of this machine's NumPy instead of profile kn1's. Hint: with GCC or Clang here, install Kinone "
+    f"again; {VARIABLE}=reference is the same without this warning."
+)
 
 _REST = "; other dtypes than float16, float32 and float64 by the reference"
 
@@ -47,7 +52,7 @@ def implementation(asked: str = ASKED) -> tuple[str, str]:
         choices = (name if name in BUILT else f"{name} ({settings.WHY_NOT})" for name in IMPLEMENTATIONS)
         raise ArgumentError(VARIABLE, " or ".join(choices), repr(asked), hint="unset it to take the best there is.")
     if (asked or DEFAULT) == "reference":
-        why = f"{VARIABLE}={asked}" if asked else f"the native ones are {settings.WHY_NOT or NOT_YET}"
+        why = f"{VARIABLE}={asked}" if asked else f"the native ones are {settings.WHY_NOT}"
         return "reference", why
     assert settings.native is not None
     settings.threads(), settings.has_allocator()  # refuse what cannot be obeyed
@@ -125,6 +130,8 @@ def bind(namespace: dict[str, Any], asked: str = ASKED) -> None:
 
 def _started(asked: str = ASKED) -> str:
     which, _ = implementation(asked)
+    if which == "reference" and not asked:
+        warnings.warn(LOST, MissingKernelsWarning, stacklevel=2)
     if which == "native" and settings.native:
         settings.native.set_isa(settings.isa())
         settings.native.set_threads(settings.threads())

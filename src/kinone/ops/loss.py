@@ -266,8 +266,8 @@ def hinge_loss(x: Any, target: Any, *, margin: float = 1.0, reduction: str = "me
 def mse_loss(x: Any, target: Any, *, reduction: str = "mean") -> Any:
     """L = (x − t)².
 
-    >>> mse_loss(np.array([1.0, 3.0]), np.array([1.0, 1.0]))
-    np.float64(2.0)
+    >>> float(mse_loss(np.array([1.0, 3.0]), np.array([1.0, 1.0])))
+    2.0
     """
     _check_shapes("mse_loss", x, target)
     d = x - target
@@ -278,8 +278,8 @@ def mse_loss(x: Any, target: Any, *, reduction: str = "mean") -> Any:
 def sse_loss(x: Any, target: Any) -> Any:
     """L = Σ (x − t)².
 
-    >>> sse_loss(np.array([1.0, 3.0]), np.array([1.0, 1.0]))
-    np.float64(4.0)
+    >>> float(sse_loss(np.array([1.0, 3.0]), np.array([1.0, 1.0])))
+    4.0
     """
     return mse_loss(x, target, reduction="sum")
 
@@ -288,8 +288,8 @@ def sse_loss(x: Any, target: Any) -> Any:
 def l1_loss(x: Any, target: Any, *, reduction: str = "mean") -> Any:
     """L = |x − t|.
 
-    >>> l1_loss(np.array([1.0, 3.0]), np.array([1.0, 1.0]))
-    np.float64(1.0)
+    >>> float(l1_loss(np.array([1.0, 3.0]), np.array([1.0, 1.0])))
+    1.0
     """
     _check_shapes("l1_loss", x, target)
     return _reduced("l1_loss", abs(x - target), reduction)
