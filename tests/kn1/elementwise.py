@@ -3,14 +3,119 @@
 import numpy as np
 
 from kn1 import functions
-from kn1.arithmetic import laid_out, numbers, one_nan
+from kn1.arithmetic import fma64, laid_out, numbers, one_nan
+from kn1.functions import LN2, between, exp, logistic, polynomial, scaled_erfc
 
 OF_ONE = ["exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "tanh", "sigmoid", "erf", "erfc"]
+NEAR_ARTANH = [
+    float.fromhex(x)
+    for x in ("0x1.5555555555954p-2", "0x1.99999998e8c8dp-3", "0x1.2492497920570p-3", "0x1.c71c4a1f3c688p-4",
+              "0x1.7462571189401p-4", "0x1.3aa8c551616abp-4", "0x1.164295e7c8b86p-4", "0x1.95824e8df75fcp-5",
+              "0x1.6b69f46d62f7fp-4")
+]  # fmt: skip
+SQRT_HALF, NORMAL = float.fromhex("0x1.6a09e667f3bcdp-1"), float.fromhex("0x1.9884533d43651p-2")
+LINEAR, CUBIC = float.fromhex("0x1.9884533d43651p+0"), float.fromhex("0x1.2444f2a4d8b4bp-4")
 
 
-def _kernel(f):
+def _log1p_exp(a, dtype):
+    """ln(1 + e⁻ᵃ), a ≥ 0."""
+    u = exp(-a, dtype)
+    s = u / (2 + u)
+    return 2 * fma64(s, s * s * polynomial(s * s, NEAR_ARTANH), s)
+
+
+def softplus(x, beta, dtype):
+    return np.where(x < 0, 0, x) + _log1p_exp(np.abs(beta * x), dtype) / beta
+
+
+def softplus_backward(g, x, beta, dtype):
+    return g * logistic(beta * x, dtype)
+
+
+def log_sigmoid(x, dtype):
+    return np.where(x > 0, 0, x) - _log1p_exp(np.abs(x), dtype)
+
+
+def logaddexp(a, b, dtype):
+    y = np.where(a > b, a, b) + _log1p_exp(np.abs(a - b), dtype)
+    return np.where(a == b, a + LN2, y)
+
+
+def relu(x, dtype):
+    return np.where(x <= 0, 0, x)
+
+
+def relu_backward(g, y, dtype):
+    return np.where(y > 0, g, 0)
+
+
+def tanh_backward(g, y, dtype):
+    return g * fma64(-y, y, 1.0)
+
+
+def sigmoid_backward(g, y, dtype):
+    return g * (y * (1 - y))
+
+
+# ------------------------------------------------------------------ gates, which beyond ±10⁴ are 0 or 1
+def silu_forward(x, dtype):
+    x = between(x, -1e4, np.inf)
+    return x * logistic(x, dtype)
+
+
+def silu_backward(g, x, dtype):
+    x = between(x, -1e4, 1e4)
+    y = logistic(x, dtype)
+    return g * (y * fma64(x, 1 - y, 1.0))
+
+
+def mish(x, dtype):
+    x = between(x, -1e4, np.inf)
+    z = exp(between(x, -np.inf, 40), dtype)
+    w = z * (z + 2)
+    return x * (w / (w + 2))
+
+
+def mish_backward(g, x, dtype):
+    x = between(x, -1e4, 1e4)
+    z = exp(between(x, -np.inf, 40), dtype)
+    w = z * (z + 2)
+    d = 1 / (w + 2)
+    return g * fma64(x, 4 * z * (1 + z) * d * d, w * d)
+
+
+def _half_bell(x, dtype):
+    square = x * x
+    y = exp(-0.5 * square, dtype)
+    return y if dtype == np.float32 else fma64(y, -0.5 * fma64(x, x, -square), y)
+
+
+def _normal(x, bell):
+    beyond = 0.5 * bell * scaled_erfc(between(np.abs(x) * SQRT_HALF, 0, 28))
+    return np.where(x < 0, beyond, 1 - beyond)
+
+
+def gelu_forward(x, dtype, approximate):
+    x = between(x, -1e4, np.inf)
+    if approximate == "none":
+        return x * _normal(x, _half_bell(x, dtype))
+    return x * logistic(x * fma64(x * x, CUBIC, LINEAR), dtype)
+
+
+def gelu_backward(g, x, dtype, approximate):
+    x = between(x, -1e4, 1e4)
+    if approximate == "none":
+        bell = _half_bell(x, dtype)
+        return g * fma64(x * NORMAL, bell, _normal(x, bell))
+    y = logistic(x * fma64(x * x, CUBIC, LINEAR), dtype)
+    return g * (y * fma64(x * (1 - y), fma64(x * x, 3 * CUBIC, LINEAR), 1.0))
+
+
+# ------------------------------------------------------------------ as kernels
+def _kernel(f, parameters=()):
     def kernel(*operands, **attrs):
         dtype = next(x.dtype for x in operands if isinstance(x, np.ndarray | np.generic))
+        operands = (*operands, *(attrs.pop(name) for name in parameters if name in attrs))
         with np.errstate(all="ignore"):
             operands = (np.asarray(x, dtype).astype(np.float64) for x in operands)
             y = f(*np.broadcast_arrays(*operands), dtype, **attrs)
@@ -19,13 +124,33 @@ def _kernel(f):
     return kernel
 
 
+WITH_BETA = {"softplus": softplus, "softplus_backward": softplus_backward}
+OTHERS = [log_sigmoid, logaddexp, relu, relu_backward, tanh_backward, sigmoid_backward, silu_forward, silu_backward,
+          mish, mish_backward, gelu_forward, gelu_backward]  # fmt: skip
 KERNELS = {name: _kernel(getattr(functions, name)) for name in OF_ONE}
+KERNELS |= {f.__name__: _kernel(f) for f in OTHERS}
+KERNELS |= {name: _kernel(f, ("beta",)) for name, f in WITH_BETA.items()}
+OF_TWO = ["logaddexp", *(name for name in KERNELS if name.endswith("_backward"))]
+
+
+def _attributes(rng, name):
+    if "gelu" in name:
+        return {"approximate": str(rng.choice(["none", "tanh"]))}
+    return {"beta": float(rng.choice([1, 0.3, 7]))} if "softplus" in name else {}
 
 
 def case(rng, dtype, most):
+    """Of one array, or of two that broadcast, or of an array and a number."""
     name = str(rng.choice(list(KERNELS)))
     shape = tuple(rng.integers(0, most, rng.integers(0, 4)))
-    return name, (laid_out(rng, numbers(rng, shape, dtype)),), {}
+    operands = [laid_out(rng, numbers(rng, shape, dtype)) for _ in range(1 + (name in OF_TWO))]
+    kind = rng.integers(4)
+    if name == "logaddexp" and kind == 0:
+        operands[rng.integers(2)] = float(rng.standard_normal())
+    elif name in OF_TWO and kind == 1:
+        part = tuple(n if rng.random() < 0.5 else 1 for n in shape)
+        operands[rng.integers(2)] = laid_out(rng, numbers(rng, part[int(rng.integers(len(part) + 1)) :], dtype))
+    return name, tuple(operands), _attributes(rng, name)
 
 
 def digest_calls():
@@ -35,5 +160,7 @@ def digest_calls():
         kind = np.dtype(dtype).name
         for name in KERNELS:
             for n in (7, 50_001):
-                x = rng.standard_normal(n) * 2.0 ** rng.choice([-30, -3, 0, 2, 4, 7], n)
-                yield f"of {n} {kind}", name, (np.abs(x).astype(dtype) if name == "log" else x.astype(dtype),), {}
+                shape = (1 + (name in OF_TWO), n)
+                x = (rng.standard_normal(shape) * 2.0 ** rng.choice([-30, -3, 0, 2, 4, 7], shape)).astype(dtype)
+                attrs = _attributes(rng, name)
+                yield f"of {n} {kind}", name, tuple(np.abs(x) if name == "log" else x), attrs

@@ -59,7 +59,7 @@ def decided(y, careful, dtype):
     return np.where((low >= 0x10000000 - 4) & (low < 0x10000000 + 4), careful, y)
 
 
-def _between(x, low, high):
+def between(x, low, high):
     return np.where(x < low, low, np.where(x > high, high, x))
 
 
@@ -75,12 +75,12 @@ def _scaled(y, n):
 
 
 def exp(x, dtype):
-    n, r = _reduced(_between(x, -746, 710))
+    n, r = _reduced(between(x, -700 if dtype == np.float32 else -746, 710))
     return _scaled(fma64(r, polynomial(r, EXPONENTIAL), 1.0), n)
 
 
 def exp2(x, dtype):
-    x = _between(x, -1080, 1025)
+    x = between(x, -1080, 1025)
     n = np.rint(x)
     r = (x - n) * LN2
     h = polynomial(r, EXPONENTIAL)
@@ -94,18 +94,22 @@ def _expm1(x):
 
 
 def expm1(x, dtype):
-    y = np.copysign(_expm1(_between(x, -60, 700)), x)
+    y = np.copysign(_expm1(between(x, -60, 700)), x)
     return np.where(x > 700, exp(x, dtype), y)
 
 
 def tanh(x, dtype):
-    y = _expm1(2 * _between(x, -22, 22))
+    y = _expm1(2 * between(x, -22, 22))
     return np.copysign(y / (y + 2), x)
 
 
-def sigmoid(x, dtype):
+def logistic(x, dtype):
     z = exp(np.where(x > 40, 40, x), dtype)
-    y = z / (1 + z)
+    return z / (1 + z)
+
+
+def sigmoid(x, dtype):
+    y = logistic(x, dtype)
     near_half = odd_sum(np.full(x.shape, 0.5), x * fma64(x * x, -1 / 48, 0.25))
     return decided(y, np.where(np.abs(x) < 2.0**-14, near_half, y), dtype)
 
@@ -163,13 +167,8 @@ def log1p(x, dtype):
     return np.copysign(_or_limit(_ln(k, f, dtype), total), x)
 
 
-def softplus(x, dtype):
-    """ln(1 + eˣ)"""
-    return np.where(x < 0, 0, x) + log1p(exp(-np.abs(x), dtype), dtype)
-
-
 # ------------------------------------------------------------------ the error function
-def _scaled_erfc(a):
+def scaled_erfc(a):
     w = 1 / (a + 3.75)
     return w * polynomial(fma64(w, -7.5, 1.0), TAIL)
 
@@ -182,12 +181,12 @@ def _bell(a, dtype):
 
 def erf(x, dtype):
     a = np.where(np.abs(x) > 6, 6, np.abs(x))
-    outer = np.copysign(1 - _bell(a, dtype) * _scaled_erfc(a), x)
+    outer = np.copysign(1 - _bell(a, dtype) * scaled_erfc(a), x)
     return np.where(a < 0.75, x * polynomial(x * x, CENTRE), outer)
 
 
 def erfc(x, dtype):
     a = np.where(np.abs(x) > 28, 28, np.abs(x))
-    outer, inner = _bell(a, dtype) * _scaled_erfc(a), -x * polynomial(x * x, CENTRE)
+    outer, inner = _bell(a, dtype) * scaled_erfc(a), -x * polynomial(x * x, CENTRE)
     y = np.where(a < 0.75, 1 + inner, np.where(x < 0, 2 - outer, outer))
     return decided(y, np.where(a < 0.75, odd_sum(np.ones(x.shape), inner), y), dtype)

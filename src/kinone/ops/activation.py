@@ -7,7 +7,7 @@ import numpy as np
 from kinone import kernels
 from kinone.core.op import Array, op
 from kinone.errors import ArgumentError, ShapeError
-from kinone.ops.arguments import one_axis
+from kinone.ops.arguments import by_kernel, one_axis
 from kinone.ops.arithmetic import abs, clip, maximum, negative, square
 from kinone.ops.declare import Bad, ByDefinition, Onnx, Sample, integers, large, normal
 from kinone.ops.exponential import erfc, exp, log1p
@@ -30,6 +30,7 @@ def sigmoid(x: Array) -> Array:
 
 
 @sigmoid.backward
+@by_kernel
 def sigmoid_backward(g: Array, y: Array) -> Array:
     return g * (y * (1 - y))
 
@@ -59,6 +60,7 @@ def softplus(x: Array, *, beta: float = 1.0) -> Array:
 
 
 @softplus.backward(serves_tensors=True)
+@by_kernel
 def softplus_backward(g: Array, x: Array, beta: float) -> Array:
     return g * sigmoid(x * beta)
 
@@ -156,6 +158,7 @@ def mish(x: Array) -> Array:
 
 
 @mish.backward(serves_tensors=True)
+@by_kernel
 def mish_backward(g: Array, x: Array) -> Array:
     t = tanh(softplus(x))
     return g * (t + x * sigmoid(x) * (1 - t * t))

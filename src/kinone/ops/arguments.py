@@ -9,6 +9,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 
+from kinone import kernels
 from kinone.core.tensor import Tensor
 from kinone.errors import ArgumentError, AxisError, DtypeError, ShapeError, explained
 
@@ -46,6 +47,17 @@ def composed(function: Callable[P, R]) -> Callable[P, R]:
             raise (told := explained(described, error, args, attrs)) from (error.__cause__ if told is error else error)
 
     return call
+
+
+def by_kernel(rule: Callable[..., Any]) -> Callable[..., Any]:
+    """A rule which for arrays is the kernel of its name, in one pass, and for Tensors what it says."""
+
+    @wraps(rule)
+    def either(*args: Any) -> Any:
+        of_tensors = any(isinstance(a, Tensor) for a in args)
+        return rule(*args) if of_tensors else getattr(kernels, rule.__name__)(*args)
+
+    return either
 
 
 def shape_of(x: Any) -> tuple[int, ...]:

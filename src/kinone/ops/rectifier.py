@@ -9,7 +9,7 @@ from kinone import kernels
 from kinone.core.graph import unbroadcast
 from kinone.core.op import Array, op
 from kinone.errors import ArgumentError, ShapeError
-from kinone.ops.arguments import shape_of
+from kinone.ops.arguments import by_kernel, shape_of
 from kinone.ops.arithmetic import clip, maximum, minimum, where
 from kinone.ops.declare import Bad, ByDefinition, Literal, Onnx, Sample, away, constant, integers, large, normal
 from kinone.ops.exponential import exp, expm1
@@ -28,10 +28,11 @@ def relu(x: Array) -> Array:
     >>> relu([-1.5, 2.0])
     array([0., 2.])
     """
-    return np.maximum(x, 0)
+    return kernels.relu(np.asarray(x))
 
 
 @relu.backward
+@by_kernel
 def relu_backward(g: Array, y: Array) -> Array:
     return where(y > 0, g, 0)
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from kinone import kernels
 from kinone.core.op import Array, op
+from kinone.ops.arguments import by_kernel
 from kinone.ops.arithmetic import divide, sqrt, square, where
 from kinone.ops.declare import (
     Bad,
@@ -210,6 +211,7 @@ def tanh(x: Array) -> Array:
 
 
 @tanh.backward
+@by_kernel
 def tanh_backward(g: Array, y: Array) -> Array:
     return g * (1 - y * y)
 

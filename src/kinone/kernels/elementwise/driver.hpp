@@ -40,22 +40,35 @@ void gather(const Elements<T>& e, const T* x, const long* stride, long first, lo
   }
 }
 
+// A function that computes on vectors of the operands' own type instead, since it cannot round.
+template <class F>
+struct InOwnType : F {
+  static constexpr bool is_in_own_type = true;
+};
+template <class F>
+constexpr InOwnType<F> in_own_type(const F& f) {
+  return {f};
+}
+
 // y[i] = f(x[0][i], …) for i < count, all side by side; f(T{}, vectors…).
 template <class T, class F, int... operand>
 void each(const F& f, T* y, const T* const* x, long count, Indices<operand...>) {
-  constexpr int n = lanes<double>;
+  constexpr bool is_in_own_type = requires { F::is_in_own_type; };
+  constexpr int n = is_in_own_type ? lanes<T> : lanes<double>;
   using Numbers = Vector<T, n>;
-  auto put = [&](T* y, Indices<operand...>, auto... p) {
-    Doubles value = f(T{}, __builtin_convertvector(load<Numbers>(p), Doubles)...);
-    store(y, one_nan(__builtin_convertvector(value, Numbers)));
+  auto put = [&](T* y, auto... p) {
+    if constexpr (is_in_own_type)
+      store(y, one_nan(f(load<Numbers>(p)...)));
+    else
+      store(y, one_nan(__builtin_convertvector(f(T{}, __builtin_convertvector(load<Numbers>(p), Doubles)...), Numbers)));
   };
   long i = 0;
-  for (; i + n <= count; i += n) put(y + i, {}, x[operand] + i...);
+  for (; i + n <= count; i += n) put(y + i, x[operand] + i...);
   if (i == count) return;
   T rest[sizeof...(operand) + 1][n] = {};
   for (long j = i; j < count; j++) ((rest[operand][j - i] = x[operand][j]), ...);
   T* result = rest[sizeof...(operand)];
-  put(result, {}, rest[operand]...);
+  put(result, rest[operand]...);
   for (long j = i; j < count; j++) y[j] = result[j - i];
 }
 

@@ -128,7 +128,7 @@ inline Doubles scaled(Doubles y, Doubles n) {
 
 template <class T>
 inline Doubles exp(Doubles x) {
-  auto [n, r] = reduced(at_most(at_least(x, is_float<T> ? -128 : -746), is_float<T> ? 128 : 710));
+  auto [n, r] = reduced(at_most(at_least(x, is_float<T> ? -700 : -746), is_float<T> ? 128 : 710));
   return scaled<T>(fma(r, polynomial(r, exponential), broadcast(1.0)), n);
 }
 
@@ -161,10 +161,17 @@ inline Doubles tanh(Doubles x) {
   return with_sign(y / (y + 2), x);
 }
 
-// σ(x) = eˣ/(1 + eˣ), or near 0, ½ + x/4 − x³/48.
+// σ(x) = eˣ/(1 + eˣ).
+template <class T>
+inline Doubles logistic(Doubles x) {
+  Doubles z = exp<T>(at_most(x, 40));
+  return z / (1 + z);
+}
+
+// The same; near 0, ½ + x/4 − x³/48.
 template <class T>
 inline Doubles sigmoid(Doubles x) {
-  Doubles z = exp<T>(at_most(x, 40)), y = z / (1 + z);
+  Doubles y = logistic<T>(x);
   return decided<T>(y, [&] {
     return magnitude(x) < 0x1p-14 ? odd_sum(broadcast(0.5), x * fma(x * x, -1.0 / 48, 0.25)) : y;
   });
@@ -250,12 +257,6 @@ inline Doubles log1p(Doubles x) {
   Doubles f = (m - 1) + lost * (Doubles)(one_bits - exponent);
   if constexpr (!is_float<T>) f = x < 0x1p60 ? f : m - 1;  // 2⁻ᵏ may be too small
   return with_sign(log_or_limit(ln_of_parts<T>(k, f), sum), x);
-}
-
-// ln(1 + eˣ)
-template <class T>
-inline Doubles softplus(Doubles x) {
-  return at_least(x, 0) + log1p<T>(exp<T>(-magnitude(x)));
 }
 
 // ------------------------------------------------------------------------------ the error function

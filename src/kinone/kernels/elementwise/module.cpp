@@ -3,6 +3,7 @@
 #include "../native/array.hpp"
 #include "native.hpp"
 
+#include <cstring>
 #include <vector>
 
 namespace kinone {
@@ -133,10 +134,29 @@ void add(nb::module_& m, Part part) {
   }
 }
 
+const Kernel& with_parameters(int row) { return KINONE_CALL(with_parameters()).first[row]; }
+
+bool is_by_tanh(nb::str approximate) { return !std::strcmp(approximate.c_str(), "tanh"); }
+
+void add_with_parameters(nb::module_& m) {
+  m.def("softplus", [](nb::handle x, nb::handle beta) { return call(with_parameters(0), {x, beta}); },
+        nb::arg("x").none(), nb::arg("beta") = 1.0);
+  m.def("softplus_backward",
+        [](nb::handle g, nb::handle x, nb::handle beta) { return call(with_parameters(1), {g, x, beta}); },
+        nb::arg("g").none(), nb::arg("x").none(), nb::arg("beta") = 1.0);
+  m.def("gelu_forward", [](nb::handle x, nb::str how) { return call(with_parameters(2 + is_by_tanh(how)), {x}); },
+        nb::arg("x").none(), nb::arg("approximate"));
+  m.def("gelu_backward",
+        [](nb::handle g, nb::handle x, nb::str how) { return call(with_parameters(4 + is_by_tanh(how)), {g, x}); },
+        nb::arg("g").none(), nb::arg("x").none(), nb::arg("approximate"));
+}
+
 }  // namespace
 
 void add_elementwise(nb::module_& m) {
   add(m, [] { return KINONE_CALL(exponentials()); });
+  add(m, [] { return KINONE_CALL(activations()); });
+  add_with_parameters(m);
 }
 
 }  // namespace kinone

@@ -33,6 +33,8 @@ struct Kernels {
 // The parts of the table: each in its native*.cpp.
 KINONE_IN_EACH_ISA(
   Kernels exponentials();
+  Kernels activations();
+  Kernels with_parameters();  // softplus and its backward; gelu's forward and backward, each exact and by tanh
 )
 
 }  // namespace kinone

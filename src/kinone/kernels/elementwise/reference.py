@@ -13,7 +13,8 @@ from kinone.kernels.random.reference import inverse_cdf
 __all__ = [
     "acos", "acosh", "asin", "asinh", "atan", "atan2", "atanh", "cos", "cosh", "erf", "erfc", "erfinv", "exp", "exp2",
     "expm1", "gelu_backward", "gelu_forward", "log", "log1p", "log2", "log10", "log_sigmoid", "logaddexp", "mish",
-    "power", "rsqrt", "sigmoid", "silu_backward", "silu_forward", "sin", "sinh", "softplus", "tan", "tanh",
+    "mish_backward", "power", "relu", "relu_backward", "rsqrt", "sigmoid", "sigmoid_backward", "silu_backward",
+    "silu_forward", "sin", "sinh", "softplus", "softplus_backward", "tan", "tanh", "tanh_backward",
 ]  # fmt: skip
 
 Array = NDArray[Any]
@@ -52,6 +53,21 @@ def rsqrt(x: Array) -> Array:
     return 1 / np.sqrt(x)
 
 
+def relu(x: Array) -> Array:
+    """y = x if x > 0, else 0."""
+    return np.maximum(x, 0)
+
+
+def relu_backward(g: Array, y: Array) -> Array:
+    """∂L/∂x = g if y > 0, else 0."""
+    return np.where(y > 0, g, np.zeros((), g.dtype))
+
+
+def tanh_backward(g: Array, y: Array) -> Array:
+    """∂L/∂x = g · (1 − y²)."""
+    return g * (1 - y * y)
+
+
 # ------------------------------------------------------------------------------ sigmoid and its relatives
 @_rounded_once(np.float32)
 def sigmoid(x: Array) -> Array:
@@ -60,10 +76,21 @@ def sigmoid(x: Array) -> Array:
         return 1 / (1 + np.exp(-x))
 
 
+def sigmoid_backward(g: Array, y: Array) -> Array:
+    """∂L/∂x = g · y · (1 − y)."""
+    return g * (y * (1 - y))
+
+
 @_rounded_once(np.float32)
 def softplus(x: Array, beta: float = 1.0) -> Array:
     """y = ln(1 + e^βx)/β = max(x, 0) + ln(1 + e^−β|x|)/β."""
     return np.maximum(x, 0) + np.log1p(np.exp(-beta * np.abs(x))) / beta
+
+
+@_rounded_once(np.float32)
+def softplus_backward(g: Array, x: Array, beta: float = 1.0) -> Array:
+    """∂L/∂x = g · σ(βx)."""
+    return g * sigmoid(beta * x)
 
 
 @_rounded_once(np.float32)
@@ -89,6 +116,13 @@ def silu_backward(g: Array, x: Array) -> Array:
 def mish(x: Array) -> Array:
     """y = x · tanh(ln(1 + eˣ))."""
     return x * np.tanh(softplus(x))
+
+
+@_rounded_once(np.float32)
+def mish_backward(g: Array, x: Array) -> Array:
+    """∂L/∂x = g · (t + x · σ(x) · (1 − t²)), t = tanh(ln(1 + eˣ))."""
+    t = np.tanh(softplus(x))
+    return g * (t + x * sigmoid(x) * (1 - t * t))
 
 
 # ------------------------------------------------------------------------------ the error function
