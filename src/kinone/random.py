@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from kinone import kernels
 from kinone.errors import ArgumentError
-from kinone.kernels.random import reference as kernels
+from kinone.kernels.random.reference import Words32, check_integer, permutation, stream_key
 
 Shape = int | tuple[int, ...]
 _streams: dict[str, "Stream"] = {}
@@ -27,8 +28,8 @@ class Stream:
     """
 
     def __init__(self, name: str, seed: int = 0, step: int = 0) -> None:
-        kernels.stream_key(seed, name)  # refuses a bad seed or name here, not at the first draw
-        self.name, self.seed, self.step = name, int(seed), kernels.check_integer("Stream", "step", step)
+        stream_key(seed, name)  # refuses a bad seed or name here, not at the first draw
+        self.name, self.seed, self.step = name, int(seed), check_integer("Stream", "step", step)
 
     def uniform(self, shape: Shape, *, low: float = 0.0, high: float = 1.0,
                 dtype: DTypeLike = np.float32, step: int | None = None) -> NDArray[Any]:  # fmt: skip
@@ -50,7 +51,7 @@ class Stream:
 
     def permutation(self, n: int, *, step: int | None = None) -> NDArray[np.int64]:
         """x = 0 … n − 1 in one of their n! orders, all equally likely."""
-        return self._draw(kernels.permutation, (n,), step)
+        return self._draw(permutation, (n,), step)
 
     def at(self, step: int) -> "Stream":
         """x.at(s)[0, 1, …] = x[s, s + 1, …]: a new stream, standing at `step`; this one stays put."""
@@ -66,11 +67,11 @@ class Stream:
             raise ArgumentError("Stream.restore", f"a state of the stream {self.name!r}", repr(state))
         vars(self).update(vars(Stream(**state)))
 
-    def _draw(self, kernel: Callable[[kernels.Words32, int, int], Any], shape: Shape, step: int | None) -> Any:
+    def _draw(self, kernel: Callable[[Words32, int, int], Any], shape: Shape, step: int | None) -> Any:
         at = self.at(self.step if step is None else step).step
         lengths = shape if isinstance(shape, tuple) else (shape,)
-        count = prod(kernels.check_integer("Stream", "length", n) for n in lengths)
-        drawn = kernel(kernels.stream_key(self.seed, self.name), at, count)
+        count = prod(check_integer("Stream", "length", n) for n in lengths)
+        drawn = kernel(stream_key(self.seed, self.name), at, count)
         self.step += step is None  # last: a refused draw must not shift the next one
         return drawn.reshape(lengths)
 
@@ -90,7 +91,7 @@ def seed(value: int) -> None:
     >>> seed(0); first = stream("noise").normal(3); seed(0); bool((stream("noise").normal(3) == first).all())
     True
     """
-    _process["seed"] = kernels.check_integer("seed", "seed", value)
+    _process["seed"] = check_integer("seed", "seed", value)
     for known in list(_streams.values()):  # reset in place: layers hold on to them
         known.seed, known.step = _process["seed"], 0
 

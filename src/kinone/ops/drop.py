@@ -5,8 +5,10 @@ from typing import Any
 
 import numpy as np
 
+from kinone import kernels
 from kinone.core.op import Array, op
 from kinone.errors import ArgumentError
+from kinone.kernels.random.reference import stream_key
 from kinone.ops.arguments import checked_noise, composed, reduced_axes
 from kinone.ops.declare import Bad, NoOnnx, Sample, normal
 from kinone.random import Stream, stream
@@ -51,6 +53,8 @@ def keyed_dropout(x: Array, *, p: float, key: Key, shared_axes: tuple[int, ...] 
     if p == 1:
         return np.zeros_like(x)
     seed, name, step = key
+    if not shared:
+        return kernels.dropout(x, stream_key(seed, name), step, p)
     shape = tuple(1 if i in shared else n for i, n in enumerate(x.shape))
     kept = Stream(name, seed).bernoulli(shape, 1 - p, step=step)
     return np.where(kept, x / (1 - p), np.zeros((), x.dtype))

@@ -105,6 +105,15 @@ bool Array::is_contiguous() const {
   return true;
 }
 
+bool Array::is_channels_last() const {
+  if (axes_ < 3) return false;
+  Shape order = kinone::channels_last(axes_);
+  long next = 1;
+  for (auto axis = order.rbegin(); axis != order.rend(); next *= length(*axis++))
+    if (length(*axis) != 1 && stride(*axis) != next) return false;
+  return true;
+}
+
 Array computable(nb::handle object, Array array) {
   if (array.type == 'e') return Array(converted(object, 'f', 0));
   return array.is_aligned() ? std::move(array) : Array(converted(object, array.type, NPY_ARRAY_ENSURECOPY));

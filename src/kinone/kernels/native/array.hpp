@@ -43,6 +43,7 @@ class Array {
   // Whether the array fills its memory without gaps or repetition, in whatever order.
   bool is_dense() const;
   bool is_contiguous() const;  // in the order of its axes
+  bool is_channels_last() const;  // an image (batch, channels, *size), without gaps in the order (batch, *size, channels)
 
  private:
   nb::object object_;

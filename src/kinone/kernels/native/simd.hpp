@@ -84,6 +84,19 @@ inline Vector<double> doubles(V x) {
   return __builtin_convertvector(x, Vector<double>);
 }
 
+// The products of the lower halves, which the compilers do not always see as the one instruction that it is.
+inline Vector<unsigned long> multiply_halves(Vector<unsigned long> a, Vector<unsigned long> b) {
+#if defined(__AVX512F__)
+  return reinterpret_cast<Vector<unsigned long>>(
+      _mm512_maskz_mul_epu32(0xff, reinterpret_cast<__m512i>(a), reinterpret_cast<__m512i>(b)));
+#elif defined(__AVX2__)
+  return reinterpret_cast<Vector<unsigned long>>(
+      _mm256_mul_epu32(reinterpret_cast<__m256i>(a), reinterpret_cast<__m256i>(b)));
+#else
+  return (a & 0xffffffff) * (b & 0xffffffff);
+#endif
+}
+
 // NaN has many bit patterns, and which one an operation gives depends on the processor and on the order of operands
 // that the compiler chose: results bear the one of np.nan.
 template <class V>

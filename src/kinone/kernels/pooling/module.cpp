@@ -61,28 +61,19 @@ Shape shape_of(const Array& x, const Numbers& size) {
   return shape;
 }
 
-bool is_channels_last(const Array& x) { return x.length(1) > 1 && x.stride(1) == 1; }
-
-// Whether nothing but channels, then positions, then images follow each other.
-bool is_dense_channels_last(const Array& x) {
-  Shape order = channels_last(x.axes());
-  long next = 1;
-  for (auto axis = order.rbegin(); axis != order.rend(); next *= x.length(*axis++))
-    if (x.length(*axis) != 1 && x.stride(*axis) != next) return false;
-  return x.length(1) > 1;
-}
+bool is_by_channel(const Array& x) { return x.length(1) > 1 && x.stride(1) == 1; }
 
 // x as kernels take it.
 Array images(nb::handle object, Array given) {
   Array x = computable(object, std::move(given));
-  return is_channels_last(x) ? std::move(x) : contiguous(object, std::move(x));
+  return is_by_channel(x) ? std::move(x) : contiguous(object, std::move(x));
 }
 
-Shape order(const Array& x) { return is_channels_last(x) ? channels_last(x.axes()) : Shape{}; }
+Shape order(const Array& x) { return is_by_channel(x) ? channels_last(x.axes()) : Shape{}; }
 
 template <class T>
 Images<T> view(const Array& x) {
-  Images<T> images{x.data<T>(), x.length(0), x.length(1), is_channels_last(x), x.stride(0), {}};
+  Images<T> images{x.data<T>(), x.length(0), x.length(1), is_by_channel(x), x.stride(0), {}};
   for (int axis = 2; axis < x.axes(); axis++) images.step[Filled::place(axis - 2, x.axes() - 2)] = x.stride(axis);
   return images;
 }
@@ -123,11 +114,11 @@ nb::object max_pool_backward(nb::handle g_object, nb::handle indices_object, con
     return left_to_reference();
   char type = g_given.type;
   Array g = computable(g_object, std::move(g_given)), indices = computable(indices_object, std::move(indices_given));
-  if (!is_dense_channels_last(g) || !is_dense_channels_last(indices)) {
+  if (!g.is_channels_last() || !indices.is_channels_last()) {
     g = contiguous(g_object, std::move(g));
     indices = contiguous(indices_object, std::move(indices));
   }
-  bool is_last = is_dense_channels_last(g) && is_dense_channels_last(indices);
+  bool is_last = g.is_channels_last() && indices.is_channels_last();
   nb::object x = empty("max_unpool", shape_of(g, size), g.type, is_last ? channels_last(g.axes()) : Shape{});
   bool is_inside = true;
   auto run = [&]<class T>(T) {

@@ -12,7 +12,7 @@
 #include "native.hpp"
 
 #include "../native/pool.hpp"
-#include "../native/transposed.hpp"
+#include "../native/layout.hpp"
 
 namespace kinone::KINONE_ISA {
 namespace {
@@ -27,6 +27,12 @@ constexpr long small = 1 << 13;  // numbers up to which one thread is quicker th
 struct Range {
   long first, last;  // exclusive
 };
+
+// to[j·to_row + i] = from[i·from_row + j], i < rows, j < columns
+template <class T>
+void turn(T* to, long to_row, const T* from, long from_row, long rows, long columns) {
+  transposed(to, 0, to_row, columns, from, from_row, rows, columns);
+}
 
 // The taps through which output o of an axis sees an element.
 Range taps(const Windows& w, int axis, long o) {
@@ -99,13 +105,12 @@ void in_bands(const Images<T>& x, const long (&size)[3], const long (&out)[3], T
     long* where = reinterpret_cast<long*>(scratch + 2 * tile);
     T* to = reinterpret_cast<T*>(where + result);
     long count = min(wide, planes - sheet * wide), area = size[0] * x_row;
-    transposed(from, wide, x.data + sheet * wide * area + seen.first * x_row, area, count,
-               (seen.last - seen.first) * x_row);
+    turn(from, wide, x.data + sheet * wide * area + seen.first * x_row, area, count, (seen.last - seen.first) * x_row);
     body(Sheet<T>{from - seen.first * x_row * wide, {x_row * wide, size[2] * wide, wide}, wide}, first, last, to, where,
          scratch);
     long at = sheet * wide * rows * row + first * row;
-    transposed(y + at, rows * row, to, wide, (last - first) * row, count);
-    if (indices) transposed(indices + at, rows * row, where, wide, (last - first) * row, count);
+    turn(y + at, rows * row, to, wide, (last - first) * row, count);
+    if (indices) turn(indices + at, rows * row, where, wide, (last - first) * row, count);
   };
   if (planes * max(rows * row, size[0] * x_row) > small) return parallel(sheets * bands, bytes, task);
   char* scratch = workspace(bytes);

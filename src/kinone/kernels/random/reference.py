@@ -21,6 +21,8 @@ from numpy.typing import DTypeLike, NDArray
 
 from kinone.errors import ArgumentError, DtypeError
 
+__all__ = ["bernoulli", "dropout", "integers", "normal", "uniform"]
+
 Words32 = NDArray[np.uint32]
 Words64 = NDArray[np.uint64]
 Float64 = NDArray[np.float64]
@@ -166,6 +168,16 @@ def bernoulli(key: Words32, step: int, start: int, count: int, p: float) -> NDAr
         return _open_unit(_words(key, step, first, n), 52) < p
 
     return _by_chunks(fill, start, count, np.bool_)
+
+
+def dropout(x: NDArray[Any], key: Words32, step: int, p: float) -> NDArray[Any]:
+    """yᵢ = xᵢ / (1 − p) with probability 1 − p, else 0: element i, in row-major order, is kept if bernoulli's is True.
+
+    >>> dropout(np.ones(5), np.array([1, 2], np.uint32), 0, 0.5).tolist()
+    [0.0, 0.0, 0.0, 0.0, 2.0]
+    """
+    kept = bernoulli(key, step, 0, x.size, 1 - p).reshape(x.shape)
+    return np.where(kept, x / (1 - p), np.zeros((), x.dtype))
 
 
 def integers(key: Words32, step: int, start: int, count: int, low: int, high: int) -> NDArray[np.int64]:
