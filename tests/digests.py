@@ -24,7 +24,7 @@ dispatch.bind(vars(kernels), "native")
 FAMILIES = {
     module.name: importlib.import_module(f"kn1.{module.name}")
     for module in pkgutil.iter_modules(kn1.__path__)
-    if module.name not in ("arithmetic", "functions")
+    if module.name not in ("arithmetic", "functions", "winograd")
 }
 
 

@@ -1,10 +1,13 @@
 """Convolutions in kn1: products over (kernel position, channel), in the order and the chunks of gemm.
 
+Those of 3×3 in float32 with enough channels and pixels are made from fewer multiplications, see winograd.py.
+
 What lies outside an image is +0 and takes part. What bias, residual and relu do comes after the product.
 """
 
 import numpy as np
 
+from kn1 import winograd
 from kn1.arithmetic import laid_out, numbers, one_nan
 from kn1.gemm import product
 
@@ -44,15 +47,20 @@ def finished(y, b=None, residual=None, activation="none"):
 
 def forward(x, w, b, stride, padding, dilation, groups, residual=None, activation="none"):
     at = places(x.shape[2:], w.shape[2:], stride, padding, dilation)
+    out = tuple(map(len, at))
+    if winograd.serves(x.dtype, x.shape[2:], w.shape[2:], out, w.shape[:2], stride, dilation, groups):
+        return finished(winograd.forward(x, w, out, padding), b, residual, activation)
     rows = by_group(seen(x, at), groups, 1 + len(at))
     # w as (groups, kernel positions and channels, out channels of the group)
     columns = np.moveaxis(w, 1, -1).reshape(groups, w.shape[0] // groups, -1).swapaxes(1, 2)
-    y = np.moveaxis(product(rows, columns), 0, 1).reshape(x.shape[0], *map(len, at), w.shape[0])
+    y = np.moveaxis(product(rows, columns), 0, 1).reshape(x.shape[0], *out, w.shape[0])
     return finished(np.moveaxis(y, -1, 1), b, residual, activation)
 
 
 def backward_input(g, w, b, size, stride, padding, dilation, groups):
     """Pixels whose places have one remainder by the stride see the same kernel positions; each is a product."""
+    if winograd.serves(g.dtype, size, w.shape[2:], g.shape[2:], w.shape[:2], stride, dilation, groups):
+        return finished(winograd.backward_input(g, w, size, padding), b)
     rank, inputs = len(size), w.shape[1]
     x = np.zeros((g.shape[0], inputs * groups, *size), g.dtype)
     for remainder in np.ndindex(*(min(n, s) for n, s in zip(size, stride, strict=True))):
@@ -72,6 +80,9 @@ def backward_input(g, w, b, size, stride, padding, dilation, groups):
 
 def backward_weight(g, x, kernel, stride, padding, dilation, groups):
     """The sum runs over all pixels of all images, in order."""
+    channels = g.shape[1], x.shape[1]
+    if winograd.serves(g.dtype, x.shape[2:], kernel, g.shape[2:], channels, stride, dilation, groups):
+        return one_nan(winograd.backward_weight(g, x, kernel, padding))
     at = places(x.shape[2:], kernel, stride, padding, dilation)
     a = by_group(np.moveaxis(g, 1, -1), groups, 1 + len(at))
     w = product(a.swapaxes(1, 2), by_group(seen(x, at), groups, 1 + len(at)))
@@ -120,11 +131,17 @@ def geometry(rng, most):
 
 def case(rng, dtype, most):
     size, kernel, stride, padding, dilation = geometry(rng, most)
-    out = tuple(len(p) for p in places(size, kernel, stride, padding, dilation))
     batch, groups = int(rng.integers(1, 4)), int(rng.choice([1, 1, 2, 3]))
     inputs, outs = (round((2 * most) ** rng.random()) for _ in range(2))
-    if rng.random() < 0.3:  # depthwise
+    kind = rng.random()
+    if kind < 0.3:  # depthwise
         groups, inputs, outs = int(rng.integers(1, 4 * most)), 1, 1
+    elif kind < 0.45 and len(size) > 1 and dtype == np.float32:  # about as small as Winograd's algorithm takes it
+        groups, inputs, outs = 1, *(int(n) for n in rng.integers(15, 18 + most, 2))
+        kernel, stride, dilation = ((*(1,) * (len(size) - 2), *last) for last in ((3, 3), (1, 1), (1, 1)))
+        size = (*(1,) * (len(size) - 2), *(int(n) for n in rng.integers(3, 4 + most, 2)))
+        padding = (*((0, 0),) * (len(size) - 2), *padding[-2:])
+    out = tuple(len(p) for p in places(size, kernel, stride, padding, dilation))
 
     def some(*shape):
         return laid_out(rng, numbers(rng, shape, dtype))
@@ -158,7 +175,9 @@ def digest_calls():
               ((1, 8, 12, 12), (8, 8, 3, 3), 1, 1, 1, 1), ((2, 24, 20, 21), (24, 1, 5, 5), 2, 2, 1, 24),
               ((3, 70, 17, 16), (70, 1, 3, 3), 1, 1, 1, 70), ((2, 32, 13, 12), (48, 8, 3, 3), 1, 2, 2, 4),
               ((2, 33, 40), (35, 33, 5), 1, 2, 1, 1), ((1, 9, 6, 7, 8), (20, 9, 3, 2, 3), 2, 1, 1, 1),
-              ((1, 2, 45, 45), (2, 1, 21, 20), 1, 0, 1, 2)]  # fmt: skip
+              ((1, 2, 45, 45), (2, 1, 21, 20), 1, 0, 1, 2), ((3, 20, 9, 30), (300, 20, 3, 3), 1, 1, 1, 1),
+              ((2, 140, 21, 22), (17, 140, 3, 3), 1, 0, 1, 1),
+              ((1, 16, 126, 99), (18, 16, 3, 3), 1, 2, 1, 1)]  # fmt: skip
     for x_shape, w_shape, *numbers_ in layers:
         rank = len(x_shape) - 2
         stride, padding, dilation = (((n,) * rank) for n in numbers_[:3])

@@ -7,15 +7,15 @@ from kn1.arithmetic import FMA, laid_out, numbers, one_nan
 CHUNK = 384  # of the profile
 
 
-def product(a, b, bias=None):
+def product(a, b, bias=None, chunk=CHUNK):
     """a·b as the profile has it, for matrices (…, m, k) and (…, k, n)."""
     fma = FMA[a.dtype]
     shape = np.matmul(np.zeros((*a.shape[:-1], 1)), np.zeros((*b.shape[:-2], 1, b.shape[-1]))).shape
     y = np.zeros(shape, a.dtype)
     with np.errstate(all="ignore"):
-        for begin in range(0, a.shape[-1], CHUNK):
+        for begin in range(0, a.shape[-1], chunk):
             s = np.zeros(shape, a.dtype)
-            for p in range(begin, min(begin + CHUNK, a.shape[-1])):
+            for p in range(begin, min(begin + chunk, a.shape[-1])):
                 s = fma(*np.broadcast_arrays(a[..., :, p : p + 1], b[..., p : p + 1, :], s))
             y = y + s if begin else s
         if bias is not None:

@@ -154,9 +154,11 @@ void convolution(const Convolution<T>& c, bool is_transposed) {
 
 }  // namespace
 
-void convolution_forward(const Convolution<float>& c) { convolution(c, false); }
+void convolution_forward(const Convolution<float>& c) { is_winograd(c) ? winograd_forward(c) : convolution(c, false); }
 void convolution_forward(const Convolution<double>& c) { convolution(c, false); }
-void convolution_backward_input(const Convolution<float>& c) { convolution(c, true); }
+void convolution_backward_input(const Convolution<float>& c) {
+  is_winograd(c) ? winograd_backward_input(c) : convolution(c, true);
+}
 void convolution_backward_input(const Convolution<double>& c) { convolution(c, true); }
 
 }  // namespace kinone::KINONE_ISA

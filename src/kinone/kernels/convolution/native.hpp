@@ -29,6 +29,12 @@ KINONE_IN_EACH_ISA(
   void convolution_backward_weight(const Convolution<float>&);
   void convolution_backward_weight(const Convolution<double>&);
 
+  // The same with a quarter of the multiplications, where is_winograd says so: by the shape of one sample alone.
+  bool is_winograd(const Convolution<float>&);
+  void winograd_forward(const Convolution<float>&);
+  void winograd_backward_input(const Convolution<float>&);
+  void winograd_backward_weight(const Convolution<float>&);
+
   // The windows of x as columns, y, and their transpose; x (batch, channels, *size) and y (batch, channels, *kernel,
   // *out) as they are written.
   void unfold(const Convolution<float>&);

@@ -158,7 +158,9 @@ void weights(const Convolution<T>& c) {
 
 }  // namespace
 
-void convolution_backward_weight(const Convolution<float>& c) { weights(c); }
+void convolution_backward_weight(const Convolution<float>& c) {
+  is_winograd(c) ? winograd_backward_weight(c) : weights(c);
+}
 void convolution_backward_weight(const Convolution<double>& c) { weights(c); }
 
 }  // namespace kinone::KINONE_ISA
