@@ -118,6 +118,12 @@ nb::object call(const Kernel& kernel, std::initializer_list<nb::handle> objects)
   return as_type(result, type);
 }
 
+nb::object power(nb::handle a, nb::handle b) {
+  const Kernel* powers = KINONE_CALL(powers()).first;
+  bool is_number = PyFloat_CheckExact(b.ptr()) || PyLong_CheckExact(b.ptr());
+  return is_number && Operand(b).number == 2 ? call(powers[1], {a}) : call(powers[0], {a, b});
+}
+
 // Each kernel of a part of the table, under its name.
 void add(nb::module_& m, Part part) {
   for (int row = 0; row < part().count; row++) {
@@ -157,6 +163,9 @@ void add_elementwise(nb::module_& m) {
   add(m, [] { return KINONE_CALL(exponentials()); });
   add(m, [] { return KINONE_CALL(activations()); });
   add_with_parameters(m);
+  add(m, [] { return KINONE_CALL(trigonometric()); });
+  add(m, [] { return KINONE_CALL(inverses()); });
+  m.def("power", power, nb::arg("a").none(), nb::arg("b").none());
 }
 
 }  // namespace kinone

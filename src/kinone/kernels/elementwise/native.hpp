@@ -35,6 +35,9 @@ KINONE_IN_EACH_ISA(
   Kernels exponentials();
   Kernels activations();
   Kernels with_parameters();  // softplus and its backward; gelu's forward and backward, each exact and by tanh
+  Kernels trigonometric();
+  Kernels inverses();
+  Kernels powers();  // aᵇ and a²
 )
 
 }  // namespace kinone

@@ -1,0 +1,307 @@
+// Circular and hyperbolic functions and their inverses on vectors of float64, as in functions.hpp: templates of the
+// type that x holds, correctly rounded for float32, and for float64 within 1 ulp (tan 2). Each lane is computed by
+// itself, with + − × ÷ √, fma and integers.
+#pragma once
+
+#include "pairs.hpp"
+
+namespace kinone::KINONE_ISA {
+
+// ------------------------------------------------------------------------------------ sine, cosine, tangent
+// π/2 in three parts, each what its digits hold of the rest.
+constexpr double quarter = 0x1.921fb54442d18p0, quarter_2 = 0x1.1a62633145c07p-54, quarter_3 = -0x1.f1976b7ed8fbcp-110;
+
+// x = n·π/2 + high + low, |high| ≤ π/2 if n was to be even or odd, else |high| ≤ π/4.
+struct Quarters {
+  Bits n;  // right modulo 4
+  Doubles high, low;
+};
+
+enum class Turn { even, odd, any };
+
+// Of one large x, m·2ᵉ: the binary digits of 2/π whose product with x is less than 4, 192 of them, times m (Payne and
+// Hanek, 1983).
+template <Turn turn>
+inline void reduce_large(double x, long& n, double& high, double& low) {
+  using Word = unsigned long;
+  using Words = unsigned __int128;
+  static constexpr Word digits[] = {  // of 2/π, after 64 zeros
+      0, 0xa2f9836e4e441529, 0xfc2757d1f534ddc0, 0xdb6295993c439041, 0xfe5163abdebbc561, 0xb7246e3a424dd2e0,
+      0x06492eea09d1921c, 0xfe1deb1cb129a73e, 0xe88235f52ebb4484, 0xe99c7026b45f7e41, 0x3991d639835339f4,
+      0x9c845f8bbdf9283b, 0x1ff897ffde05980f, 0xef2f118b5a0a6d1f, 0x6d367ecf27cb09b7, 0x4f463f669e5fea2d,
+      0x7527bac7ebe5f17b, 0x3d0739f78a5292ea, 0x6bfb5fb11f8d5d08, 0x56033046fc7b6bab};
+  Word bits = __builtin_bit_cast(Word, x), m = (bits & ((1UL << 52) - 1)) | 1UL << 52;
+  int e = static_cast<int>(bits >> 52 & 2047) - 1075, from = e + 62;
+  Word product[3], carry = 0;  // in units of 2⁻¹⁹⁰, modulo 4
+  for (int i = 2; i >= 0; i--) {
+    const Word* at = digits + from / 64 + i;
+    Words both = (static_cast<Words>(at[0]) << 64 | at[1]) << from % 64;
+    Words y = static_cast<Words>(m) * static_cast<Word>(both >> 64) + carry;
+    product[i] = static_cast<Word>(y), carry = static_cast<Word>(y >> 64);
+  }
+  n = static_cast<long>((product[0] >> 62) + (product[0] >> 61 & 1));
+  // What n leaves, from −½ to ½, in units of 2⁻¹²⁸; then in three parts that a double holds exactly.
+  auto rest = static_cast<__int128>((static_cast<Words>(product[0]) << 64 | product[1]) << 2 | product[2] >> 62);
+  constexpr Word digits_42 = (1UL << 42) - 1;
+  double a = static_cast<double>(static_cast<long>(rest >> 84)) * 0x1p-44;
+  double b = static_cast<double>(static_cast<Word>(rest >> 42) & digits_42) * 0x1p-86;
+  double c = static_cast<double>(static_cast<Word>(rest) & digits_42) * 0x1p-128;
+  double sum = a + (b + c), left = ((a - sum) + b) + c;
+  if (turn != Turn::any && n % 2 != (turn == Turn::odd)) {  // the neighbour on the other side
+    double one = sum < 0 ? -1 : 1, less = sum - one;
+    n += static_cast<long>(one), left += sum - (less + one), sum = less;
+  }
+  high = sum * quarter;
+  low = fma(sum, quarter, -high) + (sum * quarter_2 + left * quarter);
+  if (x < 0) n = -n, high = -high, low = -low;
+  if (e == 2047 - 1075) high = __builtin_nan("");
+}
+
+// The lanes that are large, or no number, replaced.
+template <Turn turn>
+[[gnu::noinline]] Quarters with_large(Doubles x, Bits is_large, Quarters q) {
+  for (int i = 0; i < lanes<double>; i++)
+    if (is_large[i]) {
+      long n;
+      double high, low;
+      reduce_large<turn>(x[i], n, high, low);
+      q.n[i] = n, q.high[i] = high, q.low[i] = low;
+    }
+  return q;
+}
+
+// For float32 the low part is left away.
+template <class T, Turn turn>
+inline Quarters reduce(Doubles x) {
+  constexpr double quick = 0x1p30, half_turn = 0.5 * 0x1.45f306dc9c883p-1;  // 1/π
+  Doubles n;
+  if constexpr (turn == Turn::even) n = 2 * (fma(x, half_turn, rounder) - rounder);
+  if constexpr (turn == Turn::odd) n = fma((fma(x, half_turn, broadcast(-0.5)) + rounder) - rounder, 2, 1);
+  if constexpr (turn == Turn::any) n = fma(x, 2 * half_turn, rounder) - rounder;
+  Quarters q{as_bits(n), fma(-n, quarter, x), Doubles{}};  // exact if n ≠ 0: no digit is below the last of x and π/2
+  if constexpr (is_float<T>) {
+    q.high = fma(-n, quarter_2, q.high);
+  } else {
+    Pair second = product(n, broadcast(quarter_2)), y = sum(q.high, -second.high);
+    y = sum(y.high, fma(-n, quarter_3, y.low - second.low));
+    q.high = y.high, q.low = y.low;
+  }
+  Bits is_large = ~(magnitude(x) < quick);
+  return any(is_large) ? with_large<turn>(x, is_large, q) : q;
+}
+
+// (sin(r)/r − 1)/z in z = r² ≤ (π/2)², to 2⁻⁶¹, and (cos(r) − 1 + z/2)/z² in z ≤ (π/4)².
+constexpr double sine[] = {-0.16666666666666666,    0.008333333333333194,   -0.0001984126984120921, 2.7557319211135852e-06,
+                           -2.5052106872674807e-08, 1.6058939699681274e-10, -7.642991332766019e-13, 2.7211733677976804e-15};
+constexpr double cosine[] = {1 / 24.,        -1 / 720.,          1 / 40320.,         -1 / 3628800.,
+                             1 / 479001600., -1 / 87178291200., 1 / 20922789888000.};
+
+// y, changing sign with every second n.
+inline Doubles alternating(Doubles y, Bits n) { return (Doubles)((Bits)y ^ (n << 62 & sign_bit)); }
+
+// Of half a turn, for float32.
+inline Doubles sin_of_half(Doubles r) {
+  Doubles z = r * r;
+  return fma(r, z * polynomial(z, sine), r);
+}
+
+// Of a quarter.
+struct SinCos {
+  Doubles sin, cos;
+};
+
+inline SinCos sin_cos(const Quarters& q) {
+  Doubles r = q.high, z = r * r;
+  Pair c = sum(broadcast(1.0), -0.5 * z);
+  return {r + fma(r * z, polynomial(z, sine), fma(-0.5 * z, q.low, q.low)),
+          c.high + (c.low + fma(z * z, polynomial(z, cosine), -r * q.low))};
+}
+
+template <class T>
+inline Doubles sin(Doubles x) {
+  Doubles y;
+  if constexpr (is_float<T>) {
+    Quarters q = reduce<T, Turn::even>(x);
+    y = alternating(sin_of_half(q.high), q.n);
+  } else {
+    Quarters q = reduce<T, Turn::any>(x);
+    auto [s, c] = sin_cos(q);
+    y = alternating((q.n & 1) != 0 ? c : s, q.n);
+  }
+  return x == 0 ? x : y;
+}
+
+template <class T>
+inline Doubles cos(Doubles x) {
+  if constexpr (is_float<T>) {  // cos(n·π/2 + r) = ∓ sin r
+    Quarters q = reduce<T, Turn::odd>(x);
+    return alternating(sin_of_half(q.high), q.n + 1);
+  } else {
+    Quarters q = reduce<T, Turn::any>(x);
+    auto [s, c] = sin_cos(q);
+    return alternating((q.n & 1) != 0 ? s : c, q.n + 1);
+  }
+}
+
+template <class T>
+inline Doubles tan(Doubles x) {
+  Quarters q = reduce<T, Turn::any>(x);
+  auto [s, c] = sin_cos(q);
+  Bits is_odd = (q.n & 1) != 0;
+  return x == 0 ? x : (is_odd ? -c : s) / (is_odd ? s : c);
+}
+
+// ------------------------------------------------------------------------------------ their inverses
+// (arcsin(s)/s − 1)/z in z = s² ≤ ¼ and (arctan(s)/s − 1)/z in z ≤ (√2 − 1)², to 2⁻⁵⁸.
+constexpr double arcsine[] = {0.16666666666666763,  0.07499999999970257,  0.044642857175124576,  0.030381942683467465,
+                              0.02237221566385665,  0.017351600037183838, 0.01398096202132899,   0.011397771865038472,
+                              0.010786549825676665, 0.00368297027450902,  0.021763661102852827, -0.021077508051461604,
+                              0.03267701851826902};
+constexpr double arctangent[] = {-0.333333333333332,   0.19999999999954077,  -0.14285714280248096, 0.11111110786119928,
+                                 -0.09090897835977049, 0.07692061629068732,  -0.06663120293533886, 0.058480082556039883,
+                                 -0.0503984249591796,  0.03807824313096072,  -0.017922192725460168};
+
+// arcsin |x|, for |x| < ½, or of √((1 − |x|)/2), which is half of what lacks to π/2, beyond.
+inline Pair asin_of_less(Doubles x, Bits is_beyond) {
+  Doubles size = magnitude(x), half = 0.5 - 0.5 * size;
+  Pair s = root({half, Doubles{}});
+  s = {is_beyond ? s.high : size, is_beyond ? s.low : Doubles{}};
+  Doubles z = is_beyond ? half : size * size;
+  return {s.high, fma(s.high * z, polynomial(z, arcsine), s.low)};
+}
+
+template <class T>
+inline Doubles asin(Doubles x) {
+  Bits is_beyond = magnitude(x) >= 0.5;
+  Pair a = asin_of_less(x, is_beyond), y = sum(broadcast(quarter), -2 * a.high);
+  return with_sign(is_beyond ? y.high + (y.low + (quarter_2 - 2 * a.low)) : a.high + a.low, x);
+}
+
+// π/2 − arcsin x;  from ½ on 2·arcsin √((1 − x)/2), up to −½ π less that of |x|.
+template <class T>
+inline Doubles acos(Doubles x) {
+  Bits is_beyond = magnitude(x) >= 0.5;
+  Pair a = asin_of_less(x, is_beyond);
+  Doubles factor = with_sign(broadcast(1.0), x) * (is_beyond ? broadcast(2.0) : broadcast(-1.0));
+  Doubles quarters = is_beyond ? (x < 0 ? broadcast(2.0) : Doubles{}) : broadcast(1.0);
+  Pair y = sum(quarters * quarter, factor * a.high);
+  return y.high + (y.low + fma(factor, a.low, quarters * quarter_2));
+}
+
+// arctan t for t ≥ 0: of t, or π/4 + that of (t − 1)/(t + 1), or π/2 + that of −1/t, from √2 − 1 and √2 + 1 on.
+inline Pair arctan(Doubles t) {
+  Doubles one = broadcast(1.0), none{};
+  Bits is_far = t > 0x1.3504f333f9de6p1, is_middle = (t > 0x1.a827999fcef32p-2) & ~is_far, is_above = t > 1;
+  t = at_most(t, 0x1p60);
+  Pair less = sum(is_above ? t : -one, is_above ? -one : t), more = sum(is_above ? t : one, is_above ? one : t);
+  Pair s = quotient({is_middle ? less.high : is_far ? -one : t, is_middle ? less.low : none},
+                    {is_middle ? more.high : is_far ? t : one, is_middle ? more.low : none});
+  Doubles z = s.high * s.high, quarters = is_middle ? 0.5 * one : is_far ? one : none;
+  Pair y = sum(quarters * quarter, s.high);
+  return {y.high, y.low + fma(s.high * z, polynomial(z, arctangent), fma(quarters, quarter_2, s.low))};
+}
+
+template <class T>
+inline Doubles atan(Doubles x) {
+  Pair y = arctan(magnitude(x));
+  return with_sign(y.high + y.low, x);
+}
+
+// The angle of the point (x, y): that of the nearer axis and ± arctan of what is ≤ 1.
+template <class T>
+inline Doubles atan2(Doubles y, Doubles x) {
+  Doubles height = magnitude(y), width = magnitude(x), one = broadcast(1.0), none{};
+  Bits is_steep = height > width, is_left = (Bits)x < 0;
+  Doubles t = (is_steep ? width : height) / (is_steep ? height : width);
+  Pair a = arctan(height == width ? (height == 0 ? none : one) : t);  // 0/0 and ∞/∞ are no points, but their angles are
+  Doubles sign = is_steep != is_left ? -one : one, quarters = is_steep ? one : is_left ? 2 * one : none;
+  Pair angle = sum(quarters * quarter, sign * a.high);
+  Doubles found = angle.high + (angle.low + fma(sign, a.low, quarters * quarter_2));
+  return x != x ? x : with_sign(found, y);
+}
+
+// ------------------------------------------------------------------------------------ hyperbolic functions
+constexpr double hyperbolic_sine[] = {1 / 6., 1 / 120., 1 / 5040., 1 / 362880., 1 / 39916800., 1 / 6227020800.};
+constexpr double hyperbolic_cosine[] = {1 / 2.,       1 / 24.,        1 / 720.,        1 / 40320.,
+                                        1 / 3628800., 1 / 479001600., 1 / 87178291200.};
+
+// x = k·ln 2 + r:   sinh x = s·cosh r + c·sinh r,   cosh x = c·cosh r + s·sinh r,   c, s = (2ᵏ ± 2⁻ᵏ)/2.
+struct Hyperbolic {
+  Doubles c, s;  // half of them, which are finite where the results are
+  Doubles r, sinh, cosh;  // sinh r − r, cosh r − 1
+};
+
+inline Hyperbolic hyperbolic(Doubles size) {
+  size = at_most(size, 710.6);  // where the results have long been ∞
+  Doubles k = nearest(size * log2_e);
+  Pair r = sum(fma(-k, ln2_exact, size), -k * ln2_left);
+  Bits exponent = as_bits(k) << 52;
+  Doubles up = (Doubles)(exponent + (one_bits - (2L << 52)));
+  Doubles down = k < 500 ? (Doubles)((one_bits - (2L << 52)) - exponent) : Doubles{};
+  Doubles z = r.high * r.high;
+  return {up + down, up - down, r.high, fma(r.high * z, polynomial(z, hyperbolic_sine), r.low),
+          fma(z, polynomial(z, hyperbolic_cosine), r.high * r.low)};
+}
+
+// 2·(a·cosh r + b·sinh r)
+inline Doubles both(Doubles a, Doubles b, const Hyperbolic& of) {
+  Pair first = product(b, of.r), y = sum(a, first.high);
+  return 2 * (y.high + (y.low + (first.low + fma(a, of.cosh, b * of.sinh))));
+}
+
+template <class T>
+inline Doubles sinh(Doubles x) {
+  Hyperbolic of = hyperbolic(magnitude(x));
+  Doubles y = with_sign(both(of.s, of.c, of), x);
+  return magnitude(x) < 0x1p-30 ? x : y;  // half of it might have lost a digit
+}
+
+template <class T>
+inline Doubles cosh(Doubles x) {
+  Hyperbolic of = hyperbolic(magnitude(x));
+  return both(of.c, of.s, of);
+}
+
+// ------------------------------------------------------------------------------------ their inverses
+// y, whose logarithm is needed, is about 2x: where its square was too large, it is just that.
+inline Doubles log_of_double(Doubles x, Pair y) {
+  Bits is_huge = x > 0x1p500;
+  Pair found = log({is_huge ? x * 0x1p-99 : y.high, is_huge ? Doubles{} : y.low}, is_huge ? broadcast(100.0) : Doubles{});
+  return found.high + found.low;
+}
+
+// ln(|x| + √(x² + 1)), and near 0 artanh(|x|/√(x² + 1)).
+template <class T>
+inline Doubles asinh(Doubles x) {
+  Doubles size = magnitude(x), one = broadcast(1.0);
+  Pair square = product(size, size), more = sum(size > 1 ? square.high : one, size > 1 ? one : square.high);
+  Pair w = root({more.high, more.low + square.low}), y = sum(w.high, size);
+  Pair near = artanh_of_ratio({size, Doubles{}}, w);
+  Doubles far = log_of_double(size, {y.high, y.low + w.low});
+  Doubles found = with_sign(size < 0.17 ? near.high + near.low : far, x);
+  return size < infinity ? found : x;
+}
+
+// ln(x + √(x² − 1)), and near 1 artanh(√(x² − 1)/x).
+template <class T>
+inline Doubles acosh(Doubles x) {
+  Pair square = product(x, x), less = sum(square.high, broadcast(-1.0));
+  Pair w = root({less.high, less.low + square.low}), y = sum(x, w.high);
+  Pair near = artanh_of_ratio(w, {x, Doubles{}});
+  Doubles far = log_of_double(x, {y.high, y.low + w.low});
+  Doubles found = x < 1.014 ? near.high + near.low : x < infinity ? far : x;
+  return x < 1 ? broadcast(__builtin_nan("")) : found;
+}
+
+// ½ ln((1 + |x|)/(1 − |x|)), or the series.
+template <class T>
+inline Doubles atanh(Doubles x) {
+  Doubles size = magnitude(x), one = broadcast(1.0);
+  Pair near = artanh_of_ratio({size, Doubles{}}, {one, Doubles{}});
+  Pair far = log(quotient(sum(one, size), sum(one, -size)), Doubles{});
+  Doubles y = size < 0.17 ? near.high + near.low : 0.5 * (far.high + far.low);
+  y = size < 1 ? y : size == 1 ? broadcast(infinity) : broadcast(__builtin_nan(""));
+  return with_sign(y, x);
+}
+
+}  // namespace kinone::KINONE_ISA
