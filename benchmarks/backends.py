@@ -113,11 +113,15 @@ class Kinone:
 
     def sgd(self, lr: float, momentum: float) -> None:
         arrays, gradients = self._arrays(1)
-        self.kn.kernels.sgd_update(arrays, gradients, self._state[0], lr=lr, momentum=momentum)
+        self.kn.kernels.sgd_update(
+            arrays, gradients, self._state[0], lr, momentum, 0.0, 0.0, False, self._steps == 1, 1.0
+        )
 
     def adam(self, lr: float) -> None:
         arrays, gradients = self._arrays(2)
-        self.kn.kernels.adam_update(arrays, gradients, *self._state, step=self._steps, lr=lr)
+        self.kn.kernels.adam_update(
+            arrays, gradients, *self._state, None, self._steps, lr, 0.9, 0.999, 1e-8, 0.0, False, 1.0
+        )
 
 
 class Torch:

@@ -56,6 +56,14 @@ def turn(call: Call, seconds: float) -> float:
     return statistics.median(times)
 
 
+def own_allocator(is_on: bool) -> None:
+    """Whether NumPy takes memory from Kinone's cache: peers that are made of NumPy have NumPy's allocator."""
+    from kinone.kernels import settings
+
+    if settings.native is not None:
+        settings.native.set_allocator(is_on)
+
+
 def limits() -> dict[str, Callable[[float], float]]:
     """Operations and bytes a second: a function of the seconds it may take, for each."""
     from kinone.kernels import settings
@@ -78,7 +86,8 @@ def measured(work: Work, rounds: int, seconds: float, peers: list[str] | None = 
     """Times, ratios and fractions of the limits."""
     names = [peer for peer in work.installed() if peer == "kinone" or not peers or peer.split()[0] in peers]
     calls = {name: work.peers[name]() for name in names}
-    for call in calls.values():
+    for name, call in calls.items():
+        own_allocator(name == "kinone")
         call(), call()  # what is compiled or cached on the first call
     gc.collect()
     gc.disable()
@@ -86,7 +95,9 @@ def measured(work: Work, rounds: int, seconds: float, peers: list[str] | None = 
     most: dict[str, list[float]] = {name: [] for name in limits()}
     for _ in range(rounds):
         for name, call in calls.items():
+            own_allocator(name == "kinone")
             times[name].append(turn(call, seconds))
+        own_allocator(True)
         for name, limit in limits().items():
             most[name].append(limit(min(seconds, 0.02)))
         gc.collect()
@@ -114,6 +125,7 @@ def peak(work: Work, peer: str) -> int:
     """The bytes by which three calls and their preparation raise the most memory that the process ever had."""
     setup = work.peers[peer]
     before = _status("VmRSS")
+    own_allocator(peer == "kinone")
     call = setup()
     for _ in range(3):
         call()
