@@ -119,6 +119,8 @@ def bits(x):
 def same_bits(x, y):
     if isinstance(x, tuple | list):
         return len(x) == len(y) and all(map(same_bits, x, y))
+    if x is None or y is None:
+        return x is y
     x, y = np.asarray(x), np.asarray(y)
     return x.shape == y.shape and x.dtype == y.dtype and np.array_equal(bits(x), bits(y))
 

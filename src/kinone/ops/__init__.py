@@ -14,6 +14,7 @@ from kinone.ops import (
     arrange,
     assignment,
     attend,
+    batch_norms,
     columns,
     compare,
     contraction,
@@ -45,7 +46,7 @@ from kinone.ops import (
 FAMILIES: tuple[ModuleType, ...] = (
     arithmetic, rounding, exponential, trigonometric, compare, activation, rectifier, reduce, cumulative, shape,
     arrange, index, diagonals, order, linalg, contraction, convolution, columns, pool, resize, adaptive,
-    norms, attend, recurrent, ctc, loss, drop, create, jacobians, function,
+    norms, batch_norms, attend, recurrent, ctc, loss, drop, create, jacobians, function,
 )  # fmt: skip
 
 

@@ -103,6 +103,35 @@ def filled(where: str, x: Any, axis: Axis) -> Any:
     return np.asarray(x)
 
 
+def check_norm(where: str, shape: tuple[int, ...], eps: float, **given: Any) -> None:
+    """What normalizations ask of ε, and of the arrays that are given beside x."""
+    if not eps > 0:
+        raise ArgumentError(where, "eps > 0", f"eps={eps}")
+    for name, array in given.items():
+        if array is not None and array.shape != shape:
+            raise ShapeError(where, f"{name} of shape {shape}", f"{array.shape}")
+
+
+def as_channels(array: Any, x: Any, axis: int) -> Any:
+    """(C,) as (1, …, C, …, 1), to broadcast against x; None stays None."""
+    return array if array is None else array.reshape(tuple(-1 if i == axis else 1 for i in range(x.ndim)))
+
+
+def flat(array: Any) -> Any:
+    """(1, …, C, …, 1) as (C,); None stays None."""
+    return array if array is None else array.reshape(-1)
+
+
+def other_axes(x: Any, axis: int) -> tuple[int, ...]:
+    return tuple(i for i in range(x.ndim) if i != axis)
+
+
+def affine(x: Any, w: Any, b: Any) -> Any:
+    """w·x + b, without what is None."""
+    x = x if w is None else x * w
+    return x if b is None else x + b
+
+
 def array_index(index: Any) -> Any:
     """An index with the arrays of the Tensors and lists in it."""
     if isinstance(index, tuple):

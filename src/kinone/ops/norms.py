@@ -7,9 +7,9 @@ import numpy as np
 from kinone import kernels
 from kinone.core.op import Array, op
 from kinone.errors import ArgumentError, ShapeError
-from kinone.ops.arguments import composed, one_axis
+from kinone.ops.arguments import affine, as_channels, check_norm, composed, flat, one_axis
 from kinone.ops.arithmetic import maximum, sqrt
-from kinone.ops.declare import Bad, ByDefinition, Default, Onnx, Sample, constant, large, normal, positive
+from kinone.ops.declare import Bad, ByDefinition, Default, Onnx, Sample, large, normal
 from kinone.ops.exponential import exp, log
 from kinone.ops.reduce import max, mean, sum, vector_norm
 from kinone.ops.shape import reshape, stop_gradient
@@ -64,158 +64,13 @@ def log_softmax_backward(g: Array, y: Array, axis: int) -> Array:
     return g - exp(y) * sum(g, axis=axis, keepdims=True)
 
 
-# ---------------------------------------------------------------------------------- what the norms share
-def _check(where: str, shape: Shape, eps: float, **given: Any) -> None:
-    if not eps > 0:
-        raise ArgumentError(where, "eps > 0", f"eps={eps}")
-    for name, array in given.items():
-        if array is not None and array.shape != shape:
-            raise ShapeError(where, f"{name} of shape {shape}", f"{array.shape}")
-
-
-def _channels(array: Any, x: Any, axis: int) -> Any:
-    """(C,) as (1, …, C, …, 1), to broadcast against x."""
-    return array if array is None else reshape(array, tuple(-1 if i == axis else 1 for i in range(x.ndim)))
-
-
-def _others(x: Any, axis: int) -> Shape:
-    return tuple(i for i in range(x.ndim) if i != axis)
-
-
-def _affine(x: Any, w: Any, b: Any) -> Any:
-    x = x if w is None else x * w
-    return x if b is None else x + b
-
-
-# ---------------------------------------------------------------------------------- batch norm
-def batch_norm_definition(
-    x: Array, w: Array | None = None, b: Array | None = None, *, eps: float = 1e-5, axis: int = 1
-) -> tuple[Array, Array, Array]:
-    axis = axis % x.ndim
-    centre = mean(x, axis=_others(x, axis), keepdims=True)
-    variance = mean((x - centre) * (x - centre), axis=_others(x, axis), keepdims=True)
-    y = _affine((x - centre) / sqrt(variance + eps), _channels(w, x, axis), _channels(b, x, axis))
-    return y, reshape(centre, (-1,)), reshape(variance, (-1,))
-
-
-@op(onnx=ByDefinition(), definition=batch_norm_definition, stretches=False,
-    samples=[Sample(normal(4, 2), normal(2), normal(2)), Sample(normal(2, 2, 3), normal(2), normal(2), eps=0.1),
-             Sample(normal(2, 3, 2), normal(2), None, axis=-1), Sample(normal(3, 2), None, None)],
-    errors=[Bad(normal(4, 2), normal(3), normal(2), match=r"w of shape \(2,\), got \(3,\)"),
-            Bad(normal(4, 2), normal(2), normal(1), match=r"b of shape \(2,\)"),
-            Bad(normal(1, 2), normal(2), normal(2), match=r"two values for each channel, got 1"),
-            Bad(normal(4, 2), None, None, eps=0.0, match=r"eps > 0"),
-            Bad(normal(4), None, None, match=r"axis=1 is outside")])  # fmt: skip
-def batch_norm(
-    x: Array, w: Array | None = None, b: Array | None = None, *, eps: float = 1e-5, axis: int = 1
-) -> tuple[Array, Array, Array]:
-    """y = w·x̂ + b, x̂ = (x − μ)/√(σ² + ε).   ∂L/∂x = (h − mean h − x̂·mean(h·x̂))/√(σ² + ε), h = g·w.
-
-    Gives (y, μ, σ²): mean and biased variance of each channel, over all axes but `axis`, for whoever keeps running
-    ones; gradients flow through them too. w, b, μ, σ² (C,). ∂L/∂w = Σ g·x̂, ∂L/∂b = Σ g.
-
-    >>> y, mean, var = batch_norm(np.array([[1.0], [3.0]]))
-    >>> mean, var
-    (array([2.]), array([1.]))
-    """
-    axis = one_axis("batch_norm", x, axis)
-    _check("batch_norm", (x.shape[axis],), eps, w=w, b=b)
-    count = x.size // x.shape[axis] if x.shape[axis] else 2
-    if count < 2:
-        hint = "one value has no variance: use a larger batch, or batch_norm_inference."
-        raise ShapeError("batch_norm", "two values for each channel", f"{count} (x has shape {x.shape})", hint=hint)
-    w, b = _channels(w, x, axis), _channels(b, x, axis)
-    y, centre, variance = kernels.norm_forward(x, w, b, _others(x, axis), eps)
-    return y, centre.reshape(-1), variance.reshape(-1)
-
-
-@batch_norm.backward
-def batch_norm_backward(g: tuple[Array, Array, Array], x: Array, w: Array | None, eps: float, axis: int) -> Any:
-    axis = axis % x.ndim
-    gy, g_mean, g_var = g[0], _channels(g[1], x, axis), _channels(g[2], x, axis)
-    axes = _others(x, axis)
-    gx, hat = kernels.norm_backward(gy, x, _channels(w, x, axis), axes, eps, True, g_mean, g_var)
-    return gx, lambda: kernels.sum(gy * hat, axes, False), lambda: kernels.sum(gy, axes, False)
-
-
-def batch_norm_inference_definition(
-    x: Array,
-    mean: Array,
-    var: Array,
-    w: Array | None = None,
-    b: Array | None = None,
-    *,
-    eps: float = 1e-5,
-    axis: int = 1,
-) -> Array:
-    mean, var, w, b = (_channels(array, x, axis % x.ndim) for array in (mean, var, w, b))
-    return _affine((x - mean) / sqrt(var + eps), w, b)
-
-
-def _ones(mean_shape: Shape, mean_dtype: Any) -> Any:
-    return np.ones(mean_shape, mean_dtype)
-
-
-def _zeros(mean_shape: Shape, mean_dtype: Any) -> Any:
-    return np.zeros(mean_shape, mean_dtype)
-
-
-def _is_elsewhere(x_shape: Shape, axis: int) -> str:
-    return "" if axis % len(x_shape) == 1 else "ONNX's channels are axis 1"
-
-
-@op(onnx=Onnx("BatchNormalization", inputs=("x", Default("w", _ones), Default("b", _zeros), "mean", "var"),
-              attributes={"epsilon": "eps"}, unless=_is_elsewhere),
-    definition=batch_norm_inference_definition, stretches=False,
-    samples=[Sample(normal(2, 2, 3), positive(2), positive(2), normal(2), normal(2)),
-             Sample(normal(1, 2), positive(2), positive(2), None, None, eps=0.1),
-             Sample(normal(2, 3), positive(3), positive(3), None, normal(3), axis=-1),
-             Sample(normal(0, 2), positive(2), positive(2), normal(2), None)],
-    errors=[Bad(normal(4, 2), normal(2), normal(3), None, None, match=r"var of shape \(2,\), got \(3,\)"),
-            Bad(normal(4, 2), normal(2), constant([1.0, -1.0]), None, None, match=r"var ≥ 0, got -1"),
-            Bad(normal(4), normal(4), positive(4), None, None, match=r"axis=1 is outside")])  # fmt: skip
-def batch_norm_inference(
-    x: Array,
-    mean: Array,
-    var: Array,
-    w: Array | None = None,
-    b: Array | None = None,
-    *,
-    eps: float = 1e-5,
-    axis: int = 1,
-) -> Array:
-    """y = w·(x − μ)/√(σ² + ε) + b with μ and σ² given, not of this batch.   ∂L/∂x = g·w/√(σ² + ε).
-
-    All that is given has shape (C,), the length of `axis`, and its own gradient.
-
-    >>> batch_norm_inference(np.array([[3.0]]), np.array([1.0]), np.array([4.0]), eps=1e-12)
-    array([[1.]])
-    """
-    axis = one_axis("batch_norm_inference", x, axis)
-    _check("batch_norm_inference", (x.shape[axis],), eps, mean=mean, var=var, w=w, b=b)
-    if np.any(var < 0):
-        raise ArgumentError("batch_norm_inference", "var ≥ 0", f"{np.min(var):g}")
-    mean, var, w, b = (_channels(array, x, axis) for array in (mean, var, w, b))
-    return kernels.batch_norm_inference_forward(x, mean, var, w, b, eps)
-
-
-@batch_norm_inference.backward
-def batch_norm_inference_backward(
-    g: Array, x: Array, mean: Array, var: Array, w: Array | None, eps: float, axis: int
-) -> tuple[Array, ...]:
-    axis = axis % x.ndim
-    mean, var, w = (_channels(array, x, axis) for array in (mean, var, w))
-    gx, *rest = kernels.batch_norm_inference_backward(g, x, mean, var, w, _others(x, axis), eps)
-    return gx, *(reshape(part, (-1,)) for part in rest)
-
-
 # ---------------------------------------------------------------------------------- layer, RMS, group, instance
 def layer_norm_definition(
     x: Array, w: Array | None = None, b: Array | None = None, *, axis: int = -1, eps: float = 1e-5
 ) -> Array:
     axes = tuple(range(axis % x.ndim, x.ndim))
     centred = x - mean(x, axis=axes, keepdims=True)
-    return _affine(centred / sqrt(mean(centred * centred, axis=axes, keepdims=True) + eps), w, b)
+    return affine(centred / sqrt(mean(centred * centred, axis=axes, keepdims=True) + eps), w, b)
 
 
 def _scale(x_shape: Shape, x_dtype: Any, axis: int) -> Any:
@@ -244,19 +99,18 @@ def layer_norm(x: Array, w: Array | None = None, b: Array | None = None, *, axis
     array([[-1.,  1.]])
     """
     axis = one_axis("layer_norm", x, axis)
-    _check("layer_norm", x.shape[axis:], eps, w=w, b=b)
+    check_norm("layer_norm", x.shape[axis:], eps, w=w, b=b)
     return kernels.norm_forward(x, w, b, tuple(range(axis, x.ndim)), eps)[0]
 
 
 @layer_norm.backward
-def layer_norm_backward(g: Array, x: Array, w: Array | None, axis: int, eps: float) -> tuple[Any, ...]:
-    gx, hat = kernels.norm_backward(g, x, w, tuple(range(axis % x.ndim, x.ndim)), eps)
-    return gx, lambda: g * hat, g
+def layer_norm_backward(g: Array, x: Array, w: Array | None, b: Array | None, axis: int, eps: float) -> tuple[Any, ...]:
+    return kernels.norm_backward(g, x, w, b, tuple(range(axis % x.ndim, x.ndim)), eps)[:3]
 
 
 def rms_norm_definition(x: Array, w: Array | None = None, *, axis: int = -1, eps: float = 1e-5) -> Array:
     axes = tuple(range(axis % x.ndim, x.ndim))
-    return _affine(x / sqrt(mean(x * x, axis=axes, keepdims=True) + eps), w, None)
+    return affine(x / sqrt(mean(x * x, axis=axes, keepdims=True) + eps), w, None)
 
 
 @op(onnx=Onnx("RMSNormalization", inputs=("x", Default("w", _scale)), **_NORM), definition=rms_norm_definition,
@@ -274,14 +128,13 @@ def rms_norm(x: Array, w: Array | None = None, *, axis: int = -1, eps: float = 1
     array([ 1., -1.])
     """
     axis = one_axis("rms_norm", x, axis)
-    _check("rms_norm", x.shape[axis:], eps, w=w)
+    check_norm("rms_norm", x.shape[axis:], eps, w=w)
     return kernels.norm_forward(x, w, None, tuple(range(axis, x.ndim)), eps, False)[0]
 
 
 @rms_norm.backward
 def rms_norm_backward(g: Array, x: Array, w: Array | None, axis: int, eps: float) -> tuple[Any, ...]:
-    gx, hat = kernels.norm_backward(g, x, w, tuple(range(axis % x.ndim, x.ndim)), eps, False)
-    return gx, lambda: g * hat
+    return kernels.norm_backward(g, x, w, None, tuple(range(axis % x.ndim, x.ndim)), eps, False)[:2]
 
 
 def group_norm_definition(
@@ -289,7 +142,7 @@ def group_norm_definition(
 ) -> Array:
     groups = reshape(x, _grouped(x.shape, num_groups))
     hat = reshape(layer_norm_definition(groups, axis=2, eps=eps), x.shape)
-    return _affine(hat, _channels(w, x, 1), _channels(b, x, 1))
+    return affine(hat, as_channels(w, x, 1), as_channels(b, x, 1))
 
 
 @op(onnx=ByDefinition(), definition=group_norm_definition, stretches=False,
@@ -314,19 +167,20 @@ def group_norm(
         raise ShapeError("group_norm", "x (N, C, …)", f"shape {x.shape}")
     if num_groups < 1 or x.shape[1] % num_groups:
         raise ArgumentError("group_norm", f"num_groups that divides the {x.shape[1]} channels", str(num_groups))
-    _check("group_norm", (x.shape[1],), eps, w=w, b=b)
+    check_norm("group_norm", (x.shape[1],), eps, w=w, b=b)
     groups = x.reshape(_grouped(x.shape, num_groups))
     w, b = (_channels_of(array, groups) for array in (w, b))
     return kernels.norm_forward(groups, w, b, tuple(range(2, groups.ndim)), eps)[0].reshape(x.shape)
 
 
 @group_norm.backward
-def group_norm_backward(g: Array, x: Array, w: Array | None, num_groups: int, eps: float) -> tuple[Any, ...]:
+def group_norm_backward(
+    g: Array, x: Array, w: Array | None, b: Array | None, num_groups: int, eps: float
+) -> tuple[Any, ...]:
     groups = x.reshape(_grouped(x.shape, num_groups))
-    w, axes = _channels_of(w, groups), tuple(range(2, groups.ndim))
-    gx, hat = kernels.norm_backward(g.reshape(groups.shape), groups, w, axes, eps)
-    gx, hat, rest = gx.reshape(x.shape), hat.reshape(x.shape), _others(x, 1)
-    return gx, lambda: kernels.sum(g * hat, rest, False), lambda: kernels.sum(g, rest, False)
+    w, b, axes = _channels_of(w, groups), _channels_of(b, groups), tuple(range(2, groups.ndim))
+    gx, gw, gb, _ = kernels.norm_backward(g.reshape(groups.shape), groups, w, b, axes, eps)
+    return gx.reshape(x.shape), flat(gw), flat(gb)
 
 
 def _grouped(shape: Shape, num_groups: int) -> Shape:

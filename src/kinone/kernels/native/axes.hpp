@@ -57,8 +57,8 @@ struct Walk {
   long at[WAYS] = {}, index[Axes<WAYS>::most];
 
   Walk(const Axes<WAYS>& axes, long position) : axes(axes) {
-    for (int axis = axes.count; axis-- > 0; position /= axes.length[axis]) {
-      index[axis] = position % axes.length[axis];
+    for (int axis = axes.count; axis-- > 0; position = position ? position / axes.length[axis] : 0) {
+      index[axis] = position ? position % axes.length[axis] : 0;
       for (int way = 0; way < WAYS; way++) at[way] += index[axis] * axes.step[way][axis];
     }
   }

@@ -70,13 +70,19 @@ inline long waiting(const Operands<T, SOURCES>& o) {
   return blocks > 1 ? size(o.kept) * blocks * Term::sums : 0;
 }
 
+// Whether `along` finishes an output in the thread that has just read all of it.
+template <class T, int SOURCES>
+inline bool finishes_at_once(const Operands<T, SOURCES>& o) {
+  return size(o.reduced) <= lane_block || size(o.kept) >= 4 * threads();
+}
+
 template <class T, int SOURCES, class Term>
 void along(const Operands<T, SOURCES>& o, const Term& term, double* sums, const Finish& finish) {
   constexpr int SUMS = Term::sums, LAST = SOURCES - 1;
   using Join = typename Term::Join;
   long outputs = size(o.kept), n = size(o.reduced), blocks = lane_blocks(n);
-  bool is_whole = blocks == 1 || outputs >= 4 * threads();
-  auto first = [&](const Walk<SOURCES>& walk) { return Term::is_shifted && n ? double(o.x[LAST][walk.at[LAST]]) : 0; };
+  bool is_whole = finishes_at_once(o);
+  auto first = [&](const Walk<SOURCES>& walk) { return term.is_shifted && n ? double(o.x[LAST][walk.at[LAST]]) : 0; };
 
   auto sum_block = [&](const Walk<SOURCES>& walk, long output, long block, char* scratch, double* s) {
     long begin = block * lane_block, count = smaller(n - begin, lane_block);
@@ -138,7 +144,7 @@ void across(const Operands<T, SOURCES>& o, const Term& term, double* sums, const
     for (long j = 0; j < count; j++) {
       double s[SUMS];
       for (int k = 0; k < SUMS; k++) s[k] = from[k * count + j];
-      finish(output + j, s, Term::is_shifted && rows ? double(o.x[LAST][walk.at[LAST] + j0 + j]) : 0);
+      finish(output + j, s, term.is_shifted && rows ? double(o.x[LAST][walk.at[LAST] + j0 + j]) : 0);
     }
   };
 
@@ -161,7 +167,7 @@ void across(const Operands<T, SOURCES>& o, const Term& term, double* sums, const
       row_sums<SUMS, Join>(0, count, now, [&](long r, long j, auto lanes, Vector<double>* t) {
         Vector<double> values[SOURCES], shift{}, given[Term::given + 1];
         for (int k = 0; k < SOURCES; k++) values[k] = load_doubles(o.x[k] + walk.at[k] + j0 + steps[r] + j, lanes);
-        if constexpr (Term::is_shifted) shift = load_doubles(o.x[LAST] + walk.at[LAST] + j0 + j, lanes);
+        if (term.is_shifted) shift = load_doubles(o.x[LAST] + walk.at[LAST] + j0 + j, lanes);
         for (int k = 0; k < Term::given; k++) given[k] = load_doubles(term.parameters[k] + output + j, lanes);
         term(values, shift, given, t);
       }, to, room);

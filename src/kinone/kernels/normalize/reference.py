@@ -43,27 +43,31 @@ def _shifted(x: Array, axis: int) -> Array:
 
 
 def norm_forward(
-    x: Array, w: Array | None, b: Array | None, axes: Axes, eps: float, is_centred: bool = True
-) -> tuple[Array, Array, Array]:
-    """y = w·(x − μ)/√(σ² + ε) + b, and the mean μ and biased variance σ² over `axes` (kept, with length 1).
+    x: Array, w: Array | None, b: Array | None, axes: Axes, eps: float, is_centred: bool = True,
+    residual: Array | None = None, activation: str = "none",
+) -> tuple[Array, Array, Array]:  # fmt: skip
+    """y = act(w·(x − μ)/√(σ² + ε) + b + residual), and the mean μ and biased variance σ² over `axes` (kept, length 1).
 
-    Without `is_centred` μ = 0, so that σ² is the mean square.
+    Without `is_centred` μ = 0, so that σ² is the mean square. The activation is "none" or "relu".
     """
     y, mean, var, _ = _standardized(x, axes, eps, is_centred)
     if w is not None:
         y *= w
-    if b is not None:
-        y += b
+    y = _activated(y, b, residual, activation)
     y, mean, var = (part.astype(x.dtype, copy=False) for part in (y, mean, var))
     return y, mean, var
 
 
 def norm_backward(
-    g: Array, x: Array, w: Array | None, axes: Axes, eps: float, is_centred: bool = True,
-    g_mean: Array | float = 0.0, g_var: Array | float = 0.0,
-) -> tuple[Array, Array]:  # fmt: skip
-    """∂L/∂x = (h − mean h − x̂·mean(h·x̂))/√(σ² + ε) + (∂L/∂μ + 2·(x − μ)·∂L/∂σ²)/n with h = g·w; and x̂ itself."""
+    g: Array, x: Array, w: Array | None, b: Array | None, axes: Axes, eps: float, is_centred: bool = True,
+    g_mean: Array | float = 0.0, g_var: Array | float = 0.0, y: Array | None = None, has_residual: bool = False,
+) -> tuple[Array, Array | None, Array | None, Array | None]:  # fmt: skip
+    """∂L/∂x = (h − mean h − x̂·mean(h·x̂))/√(σ² + ε) + (∂L/∂μ + 2·(x − μ)·∂L/∂σ²)/n, h = g·w; those of w, b, residual.
+
+    `y` is given where relu made it: g counts where y > 0. Gradients of what there is not are None.
+    """
     hat, mean, var, n = _standardized(x, axes, eps, is_centred)
+    g = _passed(g, y)
     root = np.sqrt(var + eps)
     h = widened(g) if w is None else widened(g) * w
     gx = h - hat * (sum(h * hat, axes, True) / n)
@@ -71,7 +75,9 @@ def norm_backward(
         gx -= sum(h, axes, True) / n
     gx /= root
     gx += (g_mean + (x - mean) * (2.0 * g_var)) / n
-    return gx.astype(x.dtype, copy=False), hat.astype(x.dtype, copy=False)
+    gw = None if w is None else _like(w, widened(g) * hat).astype(x.dtype, copy=False)
+    gb = None if b is None else _like(b, widened(g)).astype(x.dtype, copy=False)
+    return gx.astype(x.dtype, copy=False), gw, gb, g if has_residual else None
 
 
 def _standardized(x: Array, axes: Axes, eps: float, is_centred: bool) -> tuple[Array, Array, Array, int]:
@@ -84,22 +90,45 @@ def _standardized(x: Array, axes: Axes, eps: float, is_centred: bool) -> tuple[A
     return hat, mean, var, n
 
 
-def batch_norm_inference_forward(
-    x: Array, mean: Array, var: Array, w: Array | None, b: Array | None, eps: float
-) -> Array:
-    """y = w·(x − μ)/√(σ² + ε) + b with μ and σ² given."""
-    scale = (1.0 if w is None else widened(w)) / np.sqrt(widened(var) + eps)
-    y = (widened(x) - mean) * scale
+def _activated(y: Array, b: Array | None, residual: Array | None, activation: str) -> Array:
     if b is not None:
         y += b
-    return y.astype(x.dtype, copy=False)
+    if residual is not None:
+        y += residual
+    return np.maximum(y, 0) if activation == "relu" else y
+
+
+def _passed(g: Array, y: Array | None) -> Array:
+    """What relu lets through."""
+    return g if y is None else np.where(y > 0, g, 0)
+
+
+def _like(w: Array, terms: Array) -> Array:
+    """Σ terms over the axes along which w was repeated."""
+    lead = terms.ndim - w.ndim
+    axes = (*range(lead), *(i + lead for i, n in enumerate(w.shape) if n == 1 and terms.shape[i + lead] != 1))
+    return sum(terms, axes, True).reshape(w.shape)
+
+
+def batch_norm_inference_forward(
+    x: Array, mean: Array, var: Array, w: Array | None, b: Array | None, eps: float,
+    residual: Array | None = None, activation: str = "none",
+) -> Array:  # fmt: skip
+    """y = act(w·(x − μ)/√(σ² + ε) + b + residual) with μ and σ² given; the activation is "none" or "relu"."""
+    scale = (1.0 if w is None else widened(w)) / np.sqrt(widened(var) + eps)
+    return _activated((widened(x) - mean) * scale, b, residual, activation).astype(x.dtype, copy=False)
 
 
 def batch_norm_inference_backward(
-    g: Array, x: Array, mean: Array, var: Array, w: Array | None, axes: Axes, eps: float
-) -> tuple[Array, Array, Array, Array, Array]:
-    """The gradients of x, μ, σ², w and b; the last four kept over `axes`, with length 1."""
-    g = widened(g)
+    g: Array, x: Array, mean: Array, var: Array, w: Array | None, axes: Axes, eps: float,
+    y: Array | None = None, has_residual: bool = False,
+) -> tuple[Array, Array, Array, Array, Array, Array | None]:  # fmt: skip
+    """The gradients of x, μ, σ², w and b, the last four kept over `axes`, with length 1; and that of the residual.
+
+    `y` is given where relu made it: g counts where y > 0.
+    """
+    passed = _passed(g, y)
+    g = widened(passed)
     root = np.sqrt(widened(var) + eps)
     scale = (1.0 if w is None else widened(w)) / root
     gb = sum(g, axes, True)
@@ -108,4 +137,4 @@ def batch_norm_inference_backward(
     gx, g_mean, g_var, gw, gb = (
         part.astype(x.dtype, copy=False) for part in (g * scale, -scale * gb, -0.5 * scale * (gw / root), gw, gb)
     )
-    return gx, g_mean, g_var, gw, gb
+    return gx, g_mean, g_var, gw, gb, passed if has_residual else None

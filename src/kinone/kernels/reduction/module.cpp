@@ -46,9 +46,13 @@ nb::object reduction(const char* where, Reduction kind, nb::handle object, nb::h
 }
 
 
+}  // namespace
+
 nb::object sum(nb::handle x, nb::handle axis, bool keepdims) {
   return reduction("sum", Reduction::sum, x, axis, keepdims);
 }
+
+namespace {
 
 nb::object mean(nb::handle x, nb::handle axis, bool keepdims) {
   return reduction("mean", Reduction::mean, x, axis, keepdims);

@@ -1,0 +1,341 @@
+// Normalizations in the order of profile kn1, all in float64, each result rounded once; Σ is the lane sum of sums.hpp:
+//
+//   t = x − x₀, x₀ the first of the n numbers that are normalized together (t = x where they are not centred)
+//   d = Σt/n,   μ = x₀ + d,   σ² = (Σt² − Σt·d)/n, or 0 if that is negative,   r = 1/√(σ² + ε)
+//   y = act(((x − μ)·r)·w + b + residual), act(z) = 0 where z ≤ 0 for relu
+//
+// Backward, with h = g·w, and g = 0 where y ≤ 0 for relu:
+//
+//   Σh·x̂ = (Σh·t − d·Σh)·r,   A = r,   B = (2·∂L/∂σ²)/n − (A·(Σh·x̂/n))·r,   C = ∂L/∂μ/n − A·(Σh/n)
+//   ∂L/∂x = (h·A + (x − μ)·B) + C
+//
+// Where the weights vary as the statistics do, the sums are of g, A = r·w, and Σg·x̂ and Σg are the gradients of w and
+// b. Where each row has all of them, those are Σ g·((x − μ)·r) and Σ g over the rows.
+//
+// One pass over x is enough for its statistics, as reduction/native.cpp explains; a second one (`sweep`) writes y or
+// ∂L/∂x. Where what is normalized together fits in a cache, it is swept as soon as its sums are known.
+#include "native.hpp"
+
+#include "../elementwise/functions.hpp"
+#include "../native/reduce.hpp"
+#include "sweep.hpp"
+
+namespace kinone::KINONE_ISA {
+namespace {
+
+constexpr long in_cache = 256 << 10;  // bytes of an operand that stay in a cache until they are swept
+
+// ---------------------------------------------------------------------------------- sums
+template <int SUMS, int GIVEN>
+struct Terms {
+  static constexpr int sums = SUMS, given = GIVEN;
+  using Join = Add;
+  bool is_shifted = true;
+  const double* parameters[1] = {};
+};
+
+struct Statistics : Terms<2, 0> {
+  void operator()(const Doubles* x, Doubles first, const Doubles*, Doubles* t) const {
+    t[0] = x[0] - first;
+    t[1] = t[0] * t[0];
+  }
+};
+
+// What is read between g and x: nothing, y where relu made it, or weights.
+enum class Second { none, y, w };
+template <Second SECOND>
+constexpr int operands = SECOND == Second::none ? 2 : 3;
+
+template <Second SECOND>
+inline Doubles gradient(Doubles g, Doubles second) {
+  return SECOND == Second::w ? g * second : SECOND == Second::y ? (second > 0 ? g : Doubles{}) : g;
+}
+
+template <Second SECOND>
+struct Gradient : Terms<4, 0> {
+  void operator()(const Doubles* x, Doubles first, const Doubles*, Doubles* t) const {
+    Doubles shifted = x[operands<SECOND> - 1] - first;
+    t[0] = gradient<SECOND>(x[0], x[1]);
+    t[1] = t[0] * shifted;
+    t[2] = shifted;
+    t[3] = shifted * shifted;
+  }
+};
+
+template <Second SECOND>
+struct GradientOfGiven : Terms<2, 1> {
+  void operator()(const Doubles* x, Doubles, const Doubles* mean, Doubles* t) const {
+    t[0] = gradient<SECOND>(x[0], x[1]);
+    t[1] = t[0] * (x[operands<SECOND> - 1] - mean[0]);
+  }
+};
+
+// Axes with the steps of some of their ways.
+template <int SOURCES>
+Axes<SOURCES> in_ways(const Axes<3>& from, const int (&ways)[SOURCES]) {
+  Axes<SOURCES> axes;
+  axes.count = from.count;
+  for (int axis = 0; axis < from.count; axis++) {
+    axes.length[axis] = from.length[axis];
+    for (int k = 0; k < SOURCES; k++) axes.step[k][axis] = from.step[ways[k]][axis];
+  }
+  return axes;
+}
+
+template <class T>
+Operands<T, 1> statistics_of(const Norm<T>& n) {
+  return {{n.x}, in_ways(n.kept, {in_x}), in_ways(n.reduced, {in_x})};
+}
+
+template <Second SECOND, class T>
+auto gradient_of(const Norm<T>& n) {
+  if constexpr (SECOND == Second::none) {
+    return Operands<T, 2>{{n.g, n.x}, in_ways(n.kept, {in_x, in_x}), in_ways(n.reduced, {in_x, in_x})};
+  } else {
+    constexpr int way = SECOND == Second::w ? in_w : in_x;
+    const int ways[] = {in_x, way, in_x};
+    return Operands<T, 3>{{n.g, SECOND == Second::w ? n.w : n.y, n.x}, in_ways(n.kept, ways), in_ways(n.reduced, ways)};
+  }
+}
+
+struct Moments {
+  double d, mean, var, r;
+};
+
+template <class T>
+Moments moments(const Norm<T>& n, double s, double squares, double first) {
+  double count = size(n.reduced) ? size(n.reduced) : 1, d = n.is_centred ? s / count : 0, total = squares - s * d;
+  double var = (total < 0 ? 0 : total) / count;
+  return {d, first + d, var, 1 / sqrt(var + n.eps)};
+}
+
+// What y or ∂L/∂x is computed with, for each output.
+struct Coefficients {
+  double *mean, *r, *a, *b, *c;
+};
+
+Coefficients five(double* room, long outputs) {
+  return {room, room + outputs, room + 2 * outputs, room + 3 * outputs, room + 4 * outputs};
+}
+
+template <class T, int SOURCES>
+bool stays_in_cache(const Norm<T>& n, const Operands<T, SOURCES>& o) {
+  long bytes = size(n.reduced) * long(SOURCES * sizeof(T));
+  return bytes > 0 && bytes <= in_cache && run_step(n.reduced, in_x) == 1 && !lies_across(o) && finishes_at_once(o);
+}
+
+// ---------------------------------------------------------------------------------- y
+template <class T>
+auto to_y(const Norm<T>& n, const Coefficients& c) {
+  return [&]<bool IN_STATISTICS, bool IN_W>(long s, long w, auto count) {
+    Doubles mean = value<IN_STATISTICS>(c.mean + s, count), r = value<IN_STATISTICS>(c.r + s, count);
+    Doubles weight = n.w ? value<IN_W>(n.w + w, count) : broadcast(1.0);
+    Doubles bias = n.b ? value<IN_W>(n.b + w, count) : broadcast(-0.0);  // which changes no number
+    Doubles least = broadcast(n.is_rectified ? 0.0 : -infinity);
+    return [=, &n](long i) {
+      Doubles z = (load_doubles(n.x + i, count) - mean) * r * weight + bias;
+      if (n.residual) z += load_doubles(n.residual + i, count);
+      store_doubles(n.y + i, one_nan(z <= least ? least : z), count);
+    };
+  };
+}
+
+template <class T>
+void forward(const Norm<T>& n) {
+  Operands<T, 1> o = statistics_of(n);
+  long outputs = size(n.kept);
+  double* room = reinterpret_cast<double*>(workspace((5 * outputs + waiting<Statistics>(o)) * sizeof(double)));
+  Coefficients c = five(room, outputs);
+  bool is_swept = stays_in_cache(n, o);
+  Axes<3> outer = without_run(n.reduced);
+  auto finish = [&](long output, const double* s, double first) {
+    Walk<3> walk(n.kept, output);
+    long at = walk.at[in_statistics];
+    Moments m = moments(n, s[0], s[1], first);
+    c.mean[at] = m.mean, c.r[at] = m.r;
+    if (n.mean) n.mean[at] = one_nan(T(m.mean));
+    n.var[at] = one_nan(T(m.var));
+    if (is_swept) sweep_output(n, outer, walk, to_y(n, c));
+  };
+  Statistics term;
+  term.is_shifted = n.is_centred;
+  reduce(o, term, room + 5 * outputs, finish);
+  if (!is_swept) sweep(n, to_y(n, c));
+}
+
+// ---------------------------------------------------------------------------------- ∂L/∂x
+template <Second SECOND, class T>
+auto to_gx(const Norm<T>& n, const Coefficients& k) {
+  return [&]<bool IN_STATISTICS, bool IN_W>(long s, long w, auto count) {
+    auto of = [&](const double* p) { return value<IN_STATISTICS>(p + s, count); };
+    Doubles mean = of(k.mean), r = of(k.r), a = of(k.a), b = of(k.b), c = of(k.c), weight{};
+    if constexpr (SECOND == Second::w) weight = value<IN_W>(n.w + w, count);
+    return [=, &n](long i) {
+      Doubles g = load_doubles(n.g + i, count), x = load_doubles(n.x + i, count) - mean;
+      if constexpr (SECOND == Second::y) g = gradient<SECOND>(g, load_doubles(n.y + i, count));
+      if (n.g_residual) store_doubles(n.g_residual + i, one_nan(g), count);
+      if (n.g_product) store_doubles(n.g_product + i, one_nan(g * (x * r)), count);
+      if constexpr (SECOND == Second::w) g *= weight;
+      store_doubles(n.gx + i, one_nan(g * a + x * b + c), count);
+    };
+  };
+}
+
+// The coefficients at `at`, of the four sums of Gradient; returns Σh·x̂.
+template <class T>
+double set(const Norm<T>& n, const Coefficients& k, long at, const double* s, double first, double weight) {
+  double count = size(n.reduced) ? size(n.reduced) : 1;
+  Moments m = moments(n, s[2], s[3], first);
+  double product = (s[1] - m.d * s[0]) * m.r, a = m.r * weight;
+  k.mean[at] = m.mean, k.r[at] = m.r, k.a[at] = a;
+  k.b[at] = (n.g_var ? 2 * double(n.g_var[at]) / count : 0) - a * (product / count) * m.r;
+  k.c[at] = (n.g_mean ? double(n.g_mean[at]) / count : 0) - (n.is_centred ? a * (s[0] / count) : 0);
+  return product;
+}
+
+template <Second SECOND, class T>
+void backward(const Norm<T>& n) {
+  auto o = gradient_of<SECOND>(n);
+  long outputs = size(n.kept);
+  double* room = reinterpret_cast<double*>(workspace((5 * outputs + waiting<Gradient<SECOND>>(o)) * sizeof(double)));
+  Coefficients k = five(room, outputs);
+  bool is_swept = stays_in_cache(n, o);
+  Axes<3> outer = without_run(n.reduced);
+  auto finish = [&](long output, const double* s, double first) {
+    Walk<3> walk(n.kept, output);
+    bool is_own = n.weights == Weights::own;
+    double product = set(n, k, walk.at[in_statistics], s, first, is_own && n.w ? double(n.w[walk.at[in_w]]) : 1);
+    if (is_own && n.gw) n.gw[walk.at[in_w]] = one_nan(T(product));
+    if (is_own && n.gb) n.gb[walk.at[in_w]] = one_nan(T(s[0]));
+    if (is_swept) sweep_output(n, outer, walk, to_gx<SECOND>(n, k));
+  };
+  Gradient<SECOND> term;
+  term.is_shifted = n.is_centred;
+  reduce(o, term, room + 5 * outputs, finish);
+  if (!is_swept) sweep(n, to_gx<SECOND>(n, k));
+}
+
+// Rows without gaps, each with all of the weights. A lane of theirs, of a block of 1024 rows, is a task: it takes every
+// eighth row, and adds what the row gives the gradients of the weights to its own sums.
+template <class T>
+void backward_of_rows(const Norm<T>& n) {
+  long rows = size(n.kept), length = size(n.reduced), blocks = lane_blocks(rows), width = 2 * length;
+  double* room = reinterpret_cast<double*>(workspace((5 * rows + blocks * lane_count * width) * sizeof(double)));
+  Coefficients k = five(room, rows);
+  double* sums = room + 5 * rows;
+  share_out(blocks * lane_count, double(rows) * length, 0, [&](long task, long end, char*) {
+    for (; task < end; task++) {
+      double *gw = sums + task * width, *gb = gw + length;
+      for (long i = 0; i < width; i++) gw[i] = 0;
+      long block = task / lane_count, behind = smaller((block + 1) * lane_block, rows);
+      for (long row = block * lane_block + task % lane_count; row < behind; row += lane_count) {
+        const T *g = n.g + row * length, *x = n.x + row * length;
+        double first = n.is_centred && length ? x[0] : 0, s[4];
+        lane_sums<4>(length, [&](long i, auto count, Doubles* t) {
+          Doubles values[] = {load_doubles(g + i, count), broadcast(1.0), load_doubles(x + i, count)};
+          if (n.w) values[1] = load_doubles(n.w + i, count);
+          Gradient<Second::w>{}(values, broadcast(first), nullptr, t);
+        }, s);
+        set(n, k, row, s, first, 1);
+        Doubles mean = broadcast(k.mean[row]), r = broadcast(k.r[row]);
+        auto put = [&](long i, auto count) {
+          Doubles gi = load_doubles(g + i, count), centred = load_doubles(x + i, count) - mean;
+          store_doubles(gw + i, load_doubles(gw + i, count) + gi * (centred * r), count);
+          store_doubles(gb + i, load_doubles(gb + i, count) + gi, count);
+          if (n.w) gi *= load_doubles(n.w + i, count);
+          Doubles gx = gi * broadcast(k.a[row]) + centred * broadcast(k.b[row]) + broadcast(k.c[row]);
+          store_doubles(n.gx + row * length + i, one_nan(gx), count);
+        };
+        long i = 0;
+        for (; i + lanes<double> <= length; i += lanes<double>) put(i, Whole{});
+        if (i < length) put(i, length - i);
+      }
+    }
+  });
+  for (long block = 0; block < blocks; block++)  // into the places of lanes that have been added up already
+    for (long i = 0; i < width; i++)
+      sums[block * width + i] = sum_of_lanes<Add>(sums + block * lane_count * width + i, width);
+  tree_of_blocks(sums, blocks, width);
+  for (long i = 0; i < length && n.gw; i++) n.gw[i] = one_nan(T(sums[i]));
+  for (long i = 0; i < length && n.gb; i++) n.gb[i] = one_nan(T(sums[length + i]));
+}
+
+// ---------------------------------------------------------------------------------- statistics that are given
+template <class T>
+void set_given(const Norm<T>& n, const Coefficients& k) {
+  for (long at = size(n.kept); at-- > 0;) k.mean[at] = n.mean[at], k.r[at] = 1 / sqrt(double(n.var[at]) + n.eps);
+}
+
+template <Second SECOND, class T>
+void backward_of_given(const Norm<T>& n) {
+  using Term = GradientOfGiven<SECOND>;
+  auto o = gradient_of<SECOND>(n);
+  long outputs = size(n.kept);
+  double* room = reinterpret_cast<double*>(workspace((6 * outputs + waiting<Term>(o)) * sizeof(double)));
+  Coefficients k = five(room, outputs);
+  set_given(n, k);
+  Term term;
+  term.is_shifted = false;
+  double* mean = room + 5 * outputs;
+  term.parameters[0] = mean;
+  Walk<3> walk(n.kept, 0);
+  for (long output = 0; output < outputs; output++, walk.next()) mean[output] = k.mean[walk.at[in_statistics]];
+  auto finish = [&](long output, const double* s, double) {
+    Walk<3> walk(n.kept, output);
+    long at = walk.at[in_statistics];
+    double r = k.r[at], scale = r * (n.w ? double(n.w[walk.at[in_w]]) : 1), gw = s[1] * r;
+    k.a[at] = scale;
+    n.gw[at] = one_nan(T(gw));
+    n.gb[at] = one_nan(T(s[0]));
+    n.mean_gradient[at] = one_nan(T(-scale * s[0]));
+    n.var_gradient[at] = one_nan(T(-0.5 * scale * (gw * r)));
+  };
+  reduce(o, term, room + 6 * outputs, finish);
+  sweep(n, [&]<bool IN_STATISTICS, bool IN_W>(long s, long, auto count) {
+    Doubles scale = value<IN_STATISTICS>(k.a + s, count);
+    return [=, &n](long i) {
+      Doubles g = load_doubles(n.g + i, count);
+      if constexpr (SECOND == Second::y) g = gradient<SECOND>(g, load_doubles(n.y + i, count));
+      if (n.g_residual) store_doubles(n.g_residual + i, one_nan(g), count);
+      store_doubles(n.gx + i, one_nan(g * scale), count);
+    };
+  });
+}
+
+}  // namespace
+
+template <class T>
+void norm_forward(const Norm<T>& n) {
+  forward(n);
+}
+
+template <class T>
+void norm_backward(const Norm<T>& n) {
+  if (n.weights == Weights::each && (n.gw || n.gb)) return backward_of_rows(n);
+  if (n.weights != Weights::own && n.w) return backward<Second::w>(n);
+  n.is_rectified ? backward<Second::y>(n) : backward<Second::none>(n);
+}
+
+template <class T>
+void batch_norm_inference_forward(const Norm<T>& n) {
+  long outputs = size(n.kept);
+  Coefficients c = five(reinterpret_cast<double*>(workspace(5 * outputs * sizeof(double))), outputs);
+  set_given(n, c);
+  sweep(n, to_y(n, c));
+}
+
+template <class T>
+void batch_norm_inference_backward(const Norm<T>& n) {
+  n.is_rectified ? backward_of_given<Second::y>(n) : backward_of_given<Second::none>(n);
+}
+
+template void norm_forward(const Norm<float>&);
+template void norm_forward(const Norm<double>&);
+template void norm_backward(const Norm<float>&);
+template void norm_backward(const Norm<double>&);
+template void batch_norm_inference_forward(const Norm<float>&);
+template void batch_norm_inference_forward(const Norm<double>&);
+template void batch_norm_inference_backward(const Norm<float>&);
+template void batch_norm_inference_backward(const Norm<double>&);
+
+}  // namespace kinone::KINONE_ISA
