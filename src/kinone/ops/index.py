@@ -325,7 +325,7 @@ def embedding(indices: Array, w: Array, *, padding_idx: int | None = None) -> Ar
         raise ShapeError("embedding", "w of shape (words, features)", f"{np.shape(w)}")
     if padding_idx is not None:
         checked_indices("embedding", padding_idx, len(w), "padding_idx")
-    return np.asarray(w)[checked_indices("embedding", indices, len(w))]
+    return np.asarray(np.take(w, checked_indices("embedding", indices, len(w)), axis=0))
 
 
 @embedding.backward
