@@ -59,7 +59,7 @@ def ops(
         raise ArgumentError("kinone ops", "--family and --grep without the name of an operator", repr(name))
     if name is None and (svg is not None or no_check):
         raise ArgumentError("kinone ops", "the name of an operator with --svg and --no-check", "none")
-    served = {choice.name: choice for choice in kernels.explain() if choice.family != "random"}
+    served = {choice.name: choice for choice in kernels.explain()}
     if name is None:
         found = oppage.entries(family or "", grep or "")
         if json:

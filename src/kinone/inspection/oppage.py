@@ -149,11 +149,16 @@ def _collect_kernels(function: Any, names: dict[str, None], seen: set[Any]) -> N
     if not isinstance(function, FunctionType) or function in seen or not function.__module__.startswith("kinone.ops"):
         return
     seen.add(function)
+    _collect_kernels(getattr(function, "__wrapped__", None), names, seen)
     for code in _codes(function.__code__):
         module: Any = None
         for instruction in dis.get_instructions(code):
             if module is not None and instruction.opname != "EXTENDED_ARG":
-                names[str(instruction.argval)] = None
+                is_named = instruction.opname in (
+                    "LOAD_ATTR",
+                    "LOAD_METHOD",
+                )  # else `by_kernel` looks up the rule's name
+                names[str(instruction.argval) if is_named else function.__name__] = None
                 module = None
             if instruction.opname == "LOAD_GLOBAL":
                 value = function.__globals__.get(instruction.argval)

@@ -51,7 +51,7 @@ def batch_norm_definition(
              Sample(normal(2, 3, 2), normal(2), None, axis=-1), Sample(normal(3, 2), None, None),
              Sample(normal(2, 2, 3), normal(2), normal(2), normal(2, 2, 3)),
              Sample(normal(2, 2, 3), positive(2), normal(2), away(2, 2, 3, kinks=(), scale=9.0), activation="relu"),
-             Sample(constant([[1.0, 4.0], [2.5, -3.0], [-2.0, 0.5]]), positive(2), None, activation="relu")],
+             Sample(constant([[1.0, 4.0], [2.5, -3.0], [-2.0, 0.2]]), positive(2), None, activation="relu")],
     errors=[Bad(normal(4, 2), normal(3), normal(2), match=r"w of shape \(2,\), got \(3,\)"),
             Bad(normal(4, 2), None, None, normal(2), match=r"residual of shape \(4, 2\), got \(2,\)"),
             Bad(normal(4, 2), None, None, activation="tanh", match=r"activation 'none' or 'relu', got 'tanh'"),
