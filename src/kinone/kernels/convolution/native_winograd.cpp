@@ -14,7 +14,8 @@
 // The sums are 36 products of matrices. In profile kn1 each is a chain of fma over c (or t) from +0 in chunks of 128,
 // the chunk results added in order. Which of the loops below computes it changes no bit.
 //
-// A NaN or an infinity in a tile of x reaches all numbers of y's tile, not only those whose windows see it.
+// A NaN or an infinity in a tile of x makes all numbers of y's tile NaN, not only those whose windows see it; and sums
+// of numbers beyond 10³⁶ may overflow here that do not elsewhere.
 #include "product.hpp"
 #include "winograd.hpp"
 
@@ -137,11 +138,7 @@ struct Matrices {
 template <int ROWS, int VECTORS>
 void tile_of_m(long depth, const float* v, long v_row, long v_column, const float* u, long u_row, float* m, long m_row,
                bool is_first) {
-  Numbers sums[ROWS][VECTORS];
-#pragma GCC unroll 8
-  for (int i = 0; i < ROWS; i++)
-#pragma GCC unroll 3
-    for (int j = 0; j < VECTORS; j++) sums[i][j] = Numbers{}, __builtin_prefetch(m + i * m_row + j * n, 1);
+  Numbers sums[ROWS][VECTORS] = {};
   for (long k = 0; k < depth; k++, v += v_column, u += u_row) {
     Numbers x[VECTORS];
     for (int j = 0; j < VECTORS; j++) x[j] = load<Numbers>(u + j * n);
@@ -185,47 +182,42 @@ void multiply(const Matrices<const float>& v, const Matrices<const float>& u, co
 }
 
 // ---------------------------------------------------------------------------------- x to y
-struct Epilogue {
-  const float *bias, *residual;
-  bool is_relu;
-};
-
-// y's tiles [begin, end), the columns of one panel, of m.
-void to_tiles(const Matrices<float>& m, const Image<float>& y, const Grid& grid, long begin, long end, long o0,
-              long columns, const Epilogue& end_with) {
-  for (long tile = begin; tile < end; tile++) {
-    float* at[4][4];
-    look(y, grid, tile, 0, 0, at);
-    const float* from = m.data + (tile - begin) * m.of_row;
-    for (long i = 0; i < blocks(columns, n); i++) {
-      long o = vector_at(i, columns);
-      Numbers bias = end_with.bias ? load<Numbers>(end_with.bias + o0 + o) : Numbers{};
-      both_ways<to_y, points, 4>(
-          [&](int i, int j) { return load<Numbers>(from + (points * i + j) * m.apart + o); },
-          [&](int i, int j, Numbers x) {
-            if (!at[i][j]) return;
-            float* to = at[i][j] + o0 + o;
-            if (end_with.bias) x = x + bias;
-            if (end_with.residual) x = x + load<Numbers>(end_with.residual + (to - y.data));
-            if (end_with.is_relu) x = x <= 0 ? Numbers{} : x;
-            store(to, one_nan(x));
-          });
-    }
-  }
-}
-
 struct Work {
   Image<const float> x;
   Image<float> y;
   Filters w;
   Grid grid;
   long top, left;  // of x, that y's first number sees
-  Epilogue end_with;
+  const float *bias, *residual;
+  bool is_relu;
 };
 
-// What is left to do for tiles [begin, end) and some panels once either u or v is there for all threads.
-// With many tiles u is: each thread takes some tiles from x to y. With few tiles, or filters that no cache holds, v is:
-// each thread takes a panel of y's channels, and transforms the filters of it for itself, chunk by chunk.
+// y's tiles [begin, end), the channels of one panel, of m.
+void to_tiles(const Work& g, const Matrices<float>& m, long begin, long end, long o0, long channels) {
+  for (long tile = begin; tile < end; tile++) {
+    float* at[4][4];
+    look(g.y, g.grid, tile, 0, 0, at);
+    const float* from = m.data + (tile - begin) * m.of_row;
+    for (long i = 0; i < blocks(channels, n); i++) {
+      long o = vector_at(i, channels);
+      Numbers bias = g.bias ? load<Numbers>(g.bias + o0 + o) : Numbers{};
+      both_ways<to_y, points, 4>(
+          [&](int i, int j) { return load<Numbers>(from + (points * i + j) * m.apart + o); },
+          [&](int i, int j, Numbers x) {
+            if (!at[i][j]) return;
+            float* to = at[i][j] + o0 + o;
+            if (g.bias) x = x + bias;
+            if (g.residual) x = x + load<Numbers>(g.residual + (to - g.y.data));
+            if (g.is_relu) x = x <= 0 ? Numbers{} : x;
+            store(to, one_nan(x));
+          });
+    }
+  }
+}
+
+// With many tiles all filters are transformed at once, and each thread takes some tiles from x to y. With few tiles, or
+// filters that no cache holds, the tiles are, and each thread takes a panel of y's channels and transforms the filters
+// of it for itself, chunk by chunk.
 void x_to_y(Work g) {
   long tiles = g.grid.count, channels = g.x.channels, row = room(channels), chunks = blocks(channels, terms);
   long multiplications = pairs * channels * g.y.channels;
@@ -260,7 +252,7 @@ void x_to_y(Work g) {
     for (long chunk = 0; chunk < chunks; chunk++)
       multiply({v + chunk * terms, v_apart, row, 1}, {u(chunk), u_apart, width, 1}, {m, m_apart, width, 1},
                until - from, min(terms, channels - chunk * terms), panels.vectors(panel), chunk == 0);
-    to_tiles({m, m_apart, width, 1}, g.y, g.grid, from, until, o, min(width, g.y.channels - o), g.end_with);
+    to_tiles(g, {m, m_apart, width, 1}, from, until, o, min(width, g.y.channels - o));
   };
 
   if (is_by_tiles) {
@@ -307,7 +299,7 @@ void winograd_forward(const Convolution<float>& c) {
           {c.y, c.out[1], c.out[2], c.out_channels, nullptr},
           {c.w, 9, 9 * c.channels, false},
           Grid(c.batch, c.out[1], c.out[2]), -c.before[1], -c.before[2],
-          {c.bias, c.residual, c.is_relu}});
+          c.bias, c.residual, c.is_relu});
 }
 
 void winograd_backward_input(const Convolution<float>& c) {
@@ -315,7 +307,7 @@ void winograd_backward_input(const Convolution<float>& c) {
           {c.x, c.size[1], c.size[2], c.channels, nullptr},
           {c.w, 9 * c.channels, 9, true},
           Grid(c.batch, c.size[1], c.size[2]), c.before[1] - 2, c.before[2] - 2,
-          {c.bias, c.residual, c.is_relu}});
+          c.bias, c.residual, c.is_relu});
 }
 
 // ---------------------------------------------------------------------------------- x and y to w
@@ -325,8 +317,9 @@ void winograd_backward_weight(const Convolution<float>& c) {
   long crew = crew_for(4.0 * pairs * c.channels * c.out_channels * grid.count);
   Panels panels = panels_of(c.out_channels, 1);
   long wide = panels.widest(), v_row = room(c.channels), u_row = room(c.out_channels);
-  long most = max(most_numbers / (pairs * long{sizeof(float)} * (v_row + u_row)) / terms, 1) * terms;
-  most = min(most, grid.count);
+  // What all threads read of v and u is to stay in a cache, unless writing m time and again would cost more.
+  long most = max(most_numbers / (pairs * long{sizeof(float)}), c.channels * c.out_channels) / (v_row + u_row);
+  most = min(max(most / terms, 1) * terms, grid.count);
   bool is_one_round = most == grid.count;
   long high = max(near_bytes / (pairs * long{sizeof(float)} * wide) / most_rows, 1) * most_rows;
   long parts = min(max(blocks(c.channels, high), blocks(2 * crew, panels.count)), blocks(c.channels, most_rows));
