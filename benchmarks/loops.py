@@ -40,17 +40,17 @@ def pooled(x: np.ndarray) -> np.ndarray:
 def _convolution(shape: tuple[int, ...], out: int) -> dict[str, Callable[[], Call]]:
     rng = np.random.default_rng(0)
     x, w = rng.standard_normal(shape, np.float32), rng.standard_normal((out, shape[1], 3, 3), np.float32)
-    geometry: Any = ((1, 1), ((1, 1), (1, 1)), (1, 1))
+    geometry: Any = {"stride": (1, 1), "padding": ((1, 1), (1, 1)), "dilation": (1, 1), "groups": 1}
 
     def native() -> Call:
         from kinone import kernels
 
-        return lambda: kernels.convolution_forward(x, w, None, *geometry, 1)
+        return lambda: kernels.convolution_forward(x, w, None, **geometry)
 
     def reference() -> Call:
         from kinone.kernels.convolution.reference import convolution_forward
 
-        return lambda: convolution_forward(x, w, None, *geometry, 1)
+        return lambda: convolution_forward(x, w, None, **geometry)
 
     return {"kinone": native, "reference": reference, "python": lambda: lambda: convolved(x, w)}
 

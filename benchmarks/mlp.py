@@ -58,13 +58,13 @@ def _overhead(is_trained: bool) -> dict[str, Callable[[], Call]]:
         return _chain(lambda: torch.ones((), requires_grad=True), torch.tanh, back)
 
     def mygrad() -> Call:
-        import mygrad  # pyright: ignore[reportMissingImports]
+        import mygrad
 
         back = (lambda y, leaf: y.backward()) if is_trained else None
         return _chain(lambda: mygrad.tensor(1.0), mygrad.tanh, back)
 
     def autograd() -> Call:
-        import autograd  # pyright: ignore[reportMissingImports]
+        import autograd
 
         def chain(x: Any) -> Any:
             for _ in range(CHAIN):

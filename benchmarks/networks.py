@@ -26,7 +26,7 @@ class Weights:
         return self.backend.parameter(np.ones(channels)), self.backend.parameter(np.zeros(channels))
 
 
-def resnet18(b: Backend, channels: int, classes: int = 1000) -> Forward:
+def resnet18(b: Any, channels: int, classes: int = 1000) -> Forward:
     """ResNet-18 in training mode."""
     w = Weights(b)
     stem = (w(64, channels, 7, 7), *w.norm(64))
@@ -54,7 +54,7 @@ _B0 = ((1, 16, 1, 1, 3), (6, 24, 2, 2, 3), (6, 40, 2, 2, 5), (6, 80, 3, 2, 3), (
        (6, 320, 1, 1, 3))  # fmt: skip
 
 
-def efficientnet_b0(b: Backend, channels: int, classes: int = 1000) -> Forward:
+def efficientnet_b0(b: Any, channels: int, classes: int = 1000) -> Forward:
     """EfficientNet-B0 in training mode, without its dropout and stochastic depth."""
     w = Weights(b)
     stem, before, blocks = (w(32, channels, 3, 3), *w.norm(32)), 32, []
@@ -126,8 +126,9 @@ def _weights() -> Callable[..., np.ndarray]:
 
 
 def _kinone_inference(shape: tuple[int, ...]) -> Call:
-    import kinone as kn
+    import kinone
 
+    kn: Any = kinone
     x = np.random.default_rng(1).standard_normal(shape).astype(np.float32)
 
     def network(stem: Any, plan: Any, head: Any) -> Call:
@@ -166,7 +167,7 @@ def _torch_network(shape: tuple[int, ...], is_last: bool) -> tuple[Any, Any]:
                 z = F.relu(F.conv2d(y, *first, stride, 1))
                 short = y if down is None else F.conv2d(y, *down, stride)
                 y = F.relu(F.conv2d(z, *second, 1, 1) + short)
-            return F.linear(y.mean((2, 3)), *self.head)
+            return F.linear(y.mean((2, 3)), self.head[0], self.head[1])
 
     x = as_torch(np.random.default_rng(1).standard_normal(shape).astype(np.float32))
     return _folded(shape)(Network, _weights()).eval(), x

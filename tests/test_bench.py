@@ -62,7 +62,7 @@ def test_the_convolutions_of_the_loops_are_the_kernels():
 
     sys.path.insert(0, str(BENCHMARKS))
     try:
-        import loops  # pyright: ignore[reportMissingImports]
+        import loops
     finally:
         sys.path.remove(str(BENCHMARKS))
     rng = np.random.default_rng(0)

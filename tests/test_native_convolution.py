@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from digests import kernels
 from kinone.kernels import settings
-from kinone.kernels.convolution import reference
+from kinone.kernels.convolution import reference as plain
 from kinone.kernels.windows import out_size
 from kn1 import convolution as kn1
 from kn1 import winograd
@@ -18,6 +18,7 @@ from kn1.arithmetic import laid_out, numbers, same_bits
 from processes import in_a_process
 
 native: Any = settings.native
+reference: Any = plain
 if native is None:
     pytest.skip(f"the native kernels are {settings.WHY_NOT}", allow_module_level=True)
 
@@ -211,7 +212,7 @@ def test_no_byte_outside_an_array_is_read():
     code = """
 import numpy as np
 from kinone import kernels
-from kinone.kernels.convolution import reference
+from kinone.kernels.convolution import reference as plain
 from processes import at_the_edge
 
 def is_same(got, expected):  # nearly, where Winograd's algorithm is used: its constants are fractions

@@ -112,7 +112,7 @@ class Op(Generic[P]):
         if needs_node and not self.no_gradient and modes.recording:
             result = self._record(arrays, parents, named, y)
         else:
-            result: Any = tuple(map(wrap, y)) if type(y) is tuple else wrap(y)
+            result: Any = tuple(map(wrap, y)) if is_a(tuple, y) else wrap(y)
         for watcher in watchers:
             watcher.after_forward(self, given, named, result)
         return result
@@ -127,7 +127,7 @@ class Op(Generic[P]):
         if not self._keeps_all:
             arrays = self._nothing or [a if k else None for a, k in zip(arrays, self._keeps, strict=False)]
         node = Node(self, tuple(parents), arrays, y if self._keeps_y else None, attrs, shapes)
-        if type(y) is not tuple:
+        if not is_a(tuple, y):
             return wrap(y, node if y.dtype.kind == "f" else None)
         node.attrs = {**attrs, "outputs": [(part.shape, part.dtype) for part in y]}
         return tuple(wrap(part, Part(node, i) if part.dtype.kind == "f" else None) for i, part in enumerate(y))

@@ -122,7 +122,7 @@ def bind(namespace: dict[str, Any], asked: str = ASKED) -> None:
     except ArgumentError:
         namespace.update(dict.fromkeys(references, _refuse))
         return
-    if which == "native":
+    if which == "native" and settings.native:
         for name, reference in references.items():
             if f := getattr(settings.native, name, None):
                 namespace[name] = settings.native.either(f, reference, name, reference.__doc__ or "")

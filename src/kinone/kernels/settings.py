@@ -13,7 +13,7 @@ ASKED = {name: os.environ.get(name, "") for name in (ISA, THREADS, OPENMP, ALLOC
 MOST_THREADS = 1024
 
 try:
-    from kinone.kernels import _native as native_module  # pyright: ignore[reportMissingModuleSource]
+    from kinone.kernels import _native as native_module
 except ImportError as error:  # not built, or built for another Python or C library
     native_module = None
     WHY_NOT = "not built here" if "_native" in str(error) else f"unusable here ({error})"
