@@ -46,13 +46,16 @@ def _check_shapes(where: str, x: Any, target: Any) -> None:
         raise ShapeError(where, f"a target of x's shape {shape_of(x)}", f"{shape_of(target)}")
 
 
+def _check_weights(where: str, x: Any, weight: Any) -> None:
+    if weight is not None:
+        lengths = zip(shape_of(weight)[::-1], shape_of(x)[::-1], strict=False)
+        if len(shape_of(weight)) > len(shape_of(x)) or any(m not in (1, n) for m, n in lengths):
+            raise ShapeError(where, f"weights that broadcast to {shape_of(x)}", f"{shape_of(weight)}")
+
+
 def _weighted(where: str, losses: Any, weight: Any) -> Any:
-    if weight is None:
-        return losses
-    lengths = zip(shape_of(weight)[::-1], shape_of(losses)[::-1], strict=False)
-    if len(shape_of(weight)) > len(shape_of(losses)) or any(m not in (1, n) for m, n in lengths):
-        raise ShapeError(where, f"weights that broadcast to {shape_of(losses)}", f"{shape_of(weight)}")
-    return losses * weight
+    _check_weights(where, losses, weight)
+    return losses if weight is None else losses * weight
 
 
 # ---------------------------------------------------------------------------------- classes
@@ -211,6 +214,40 @@ def binary_cross_entropy(x: Any, target: Any, weight: Any = None, *, reduction: 
     return _reduced("binary_cross_entropy", _weighted("binary_cross_entropy", losses, weight), reduction)
 
 
+def sigmoid_nll_definition(x: Array, target: Array, weight: Array | None = None) -> Array:
+    positive = target if weight is None else target * weight
+    return positive * softplus(-x) + (1 - target) * softplus(x)
+
+
+@op(onnx=NoOnnx("a loss is no part of an exported model"), definition=sigmoid_nll_definition,
+    samples=[Sample(normal(3, 4), normal(3, 4), None), Sample(normal(2, 3), normal(2, 3), normal(3)),
+             Sample(normal(), normal(), None), Sample(normal(0, 3), normal(0, 3), None),
+             Sample(large(2, 3), normal(2, 3), None)],
+    errors=[Bad(normal(2, 3), normal(2), None, match=r"a target of x's shape \(2, 3\), got \(2,\)"),
+            Bad(normal(2, 3), normal(2, 3), normal(2), match=r"weights that broadcast to \(2, 3\)")])  # fmt: skip
+def sigmoid_nll(x: Array, target: Array, weight: Array | None = None) -> Array:
+    """y = w·t·ln(1 + e⁻ˣ) + (1 − t)·ln(1 + eˣ).   ∂L/∂x = g·((1 − t)·σ(x) − w·t·σ(−x)).
+
+    Minus the logarithm of what σ(x) says of the label t; `weight` w, of positive labels, broadcasts against x.
+
+    >>> sigmoid_nll(np.array([0.0, -1e4]), np.array([1.0, 1.0])).round(4)
+    array([6.931e-01, 1.000e+04])
+    """
+    _check_shapes("sigmoid_nll", x, target)
+    _check_weights("sigmoid_nll", x, weight)
+    return kernels.sigmoid_nll_forward(x, target, 1.0 if weight is None else weight)
+
+
+@sigmoid_nll.backward
+def sigmoid_nll_backward(g: Array, x: Array, target: Array, weight: Array | None) -> tuple[Any, ...]:
+    def of_target() -> Array:
+        true = kernels.softplus(-x) if weight is None else weight * kernels.softplus(-x)
+        return g * (true - kernels.softplus(x))
+
+    gx = kernels.sigmoid_nll_backward(g, x, target, 1.0 if weight is None else weight)
+    return gx, of_target, lambda: g * target * kernels.softplus(-x)
+
+
 @composed
 def binary_cross_entropy_with_logits(
     x: Any, target: Any, weight: Any = None, pos_weight: Any = None, *, reduction: str = "mean"
@@ -224,8 +261,8 @@ def binary_cross_entropy_with_logits(
     """
     _check_shapes("binary_cross_entropy_with_logits", x, target)
     name = "binary_cross_entropy_with_logits"
-    losses = _weighted(name, target, pos_weight) * softplus(-x) + (1 - target) * softplus(x)
-    return _reduced(name, _weighted(name, losses, weight), reduction)
+    _check_weights(name, x, pos_weight)
+    return _reduced(name, _weighted(name, sigmoid_nll(x, target, pos_weight), weight), reduction)
 
 
 @composed

@@ -128,8 +128,12 @@ nb::object power(nb::handle a, nb::handle b) {
 void add(nb::module_& m, Part part) {
   for (int row = 0; row < part().count; row++) {
     Place place{part, row};
-    auto [first, second, third] = (*place).operands;
-    if (third)
+    auto [first, second, third, fourth] = (*place).operands;
+    if (fourth)
+      m.def((*place).name,
+            [place](nb::handle a, nb::handle b, nb::handle c, nb::handle d) { return call(*place, {a, b, c, d}); },
+            nb::arg(first).none(), nb::arg(second).none(), nb::arg(third).none(), nb::arg(fourth).none());
+    else if (third)
       m.def((*place).name, [place](nb::handle a, nb::handle b, nb::handle c) { return call(*place, {a, b, c}); },
             nb::arg(first).none(), nb::arg(second).none(), nb::arg(third).none());
     else if (second)
@@ -166,6 +170,7 @@ void add_elementwise(nb::module_& m) {
   add(m, [] { return KINONE_CALL(trigonometric()); });
   add(m, [] { return KINONE_CALL(inverses()); });
   m.def("power", power, nb::arg("a").none(), nb::arg("b").none());
+  add(m, [] { return KINONE_CALL(cross_entropies()); });
 }
 
 }  // namespace kinone

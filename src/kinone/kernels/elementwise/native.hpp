@@ -9,7 +9,7 @@ namespace kinone {
 // another in y, the last one fastest; a stride of 0 repeats what it steps over.
 template <class T>
 struct Elements {
-  static constexpr int most_axes = 64, most = 3;
+  static constexpr int most_axes = 64, most = 4;
   long count;
   T* y;
   const T* x[most];
@@ -38,6 +38,7 @@ KINONE_IN_EACH_ISA(
   Kernels trigonometric();
   Kernels inverses();
   Kernels powers();  // aᵇ and a²
+  Kernels cross_entropies();
 )
 
 }  // namespace kinone

@@ -5,10 +5,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kinone.kernels.elementwise.reference import sigmoid, softplus
 from kinone.kernels.normalize.reference import log_softmax_forward, softmax_forward
 from kinone.kernels.precision import widened
 
-__all__ = ["ctc_backward", "ctc_forward", "softmax_nll_backward", "softmax_nll_forward"]
+__all__ = [
+    "ctc_backward", "ctc_forward", "sigmoid_nll_backward", "sigmoid_nll_forward", "softmax_nll_backward",
+    "softmax_nll_forward",
+]  # fmt: skip
 
 Array = NDArray[Any]
 
@@ -26,6 +30,19 @@ def softmax_nll_backward(g: Array, x: Array, target: Array, axis: int) -> Array:
     target = np.expand_dims(target, axis)
     np.put_along_axis(gx, target, np.take_along_axis(gx, target, axis) - 1, axis)
     gx *= np.expand_dims(g, axis)
+    return gx.astype(x.dtype, copy=False)
+
+
+def sigmoid_nll_forward(x: Array, target: Array, weight: Array | float) -> Array:
+    """y = weight·target·ln(1 + e⁻ˣ) + (1 − target)·ln(1 + eˣ)."""
+    wide, t = widened(x), widened(target)
+    return (widened(weight) * t * softplus(-wide) + (1 - t) * softplus(wide)).astype(x.dtype, copy=False)
+
+
+def sigmoid_nll_backward(g: Array, x: Array, target: Array, weight: Array | float) -> Array:
+    """∂L/∂x = g·((1 − target)·σ(x) − weight·target·σ(−x))."""
+    wide, t = widened(x), widened(target)
+    gx = widened(g) * ((1 - t) * sigmoid(wide) - widened(weight) * t * sigmoid(-wide))
     return gx.astype(x.dtype, copy=False)
 
 

@@ -12,9 +12,11 @@ from kinone.kernels.reduction.reference import sum
 __all__ = [
     "batch_norm_inference_backward",
     "batch_norm_inference_forward",
+    "log_softmax_backward",
     "log_softmax_forward",
     "norm_backward",
     "norm_forward",
+    "softmax_backward",
     "softmax_forward",
 ]
 
@@ -29,12 +31,24 @@ def softmax_forward(x: Array, axis: int) -> Array:
     return y.astype(np.asarray(x).dtype, copy=False)
 
 
+def softmax_backward(g: Array, y: Array, axis: int) -> Array:
+    """∂L/∂xᵢ = yᵢ·(gᵢ − Σⱼ gⱼ·yⱼ)."""
+    g, wide = widened(g), widened(y)
+    return (wide * (g - sum(g * wide, (axis % y.ndim,), True))).astype(y.dtype, copy=False)
+
+
 def log_softmax_forward(x: Array, axis: int) -> Array:
     """yᵢ = xᵢ − m − ln Σⱼ exp(xⱼ − m)."""
     y = _shifted(x, axis)
     with np.errstate(divide="ignore"):  # log 0, of an empty axis
         y -= np.log(sum(np.exp(y), (axis,), True))
     return y.astype(np.asarray(x).dtype, copy=False)
+
+
+def log_softmax_backward(g: Array, y: Array, axis: int) -> Array:
+    """∂L/∂xᵢ = gᵢ − exp(yᵢ)·Σⱼ gⱼ."""
+    g = widened(g)
+    return (g - np.exp(widened(y)) * sum(g, (axis % y.ndim,), True)).astype(y.dtype, copy=False)
 
 
 def _shifted(x: Array, axis: int) -> Array:
