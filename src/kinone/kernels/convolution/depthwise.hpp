@@ -10,6 +10,11 @@
 namespace kinone::KINONE_ISA {
 namespace {
 
+template <class T>
+bool is_depthwise(const Convolution<T>& c) {
+  return c.groups > 1 && c.groups == c.channels && c.groups == c.out_channels;
+}
+
 constexpr int rows_by_channel = registers == 32 ? 8 : 4;
 
 // Calls f.of<LANES, VECTORS>(channel) for vectors that cover all channels.

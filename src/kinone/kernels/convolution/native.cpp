@@ -131,23 +131,24 @@ void phases(const Convolution<T>& c, const F& f) {
 }
 
 template <class T>
-void convolution(const Convolution<T>& c, bool is_transposed) {
+void convolution(const Convolution<T>& given, bool is_transposed) {
+  const Convolution<T> c = flattened(given);
   long kernel = volume(c.kernel), source = is_transposed ? c.out_channels : c.channels;
-  bool is_depthwise = c.groups > 1 && c.groups == c.channels && c.groups == c.out_channels;
+  bool is_by_channel = is_depthwise(c);
   Panels<T> panels((is_transposed ? c.channels : c.out_channels) / c.groups);
-  long packed = is_depthwise ? kernel * source : panels.begin(panels.count) * kernel * source;
+  long packed = is_by_channel ? kernel * source : panels.begin(panels.count) * kernel * source;
   char* memory = workspace((packed + source) * sizeof(T) + kernel * sizeof(long) + 3 * 64);
   T* w = take<T>(memory, packed);
   T* zeros = take<T>(memory, source);
   long* position = take<long>(memory, kernel);
   for (long i = 0; i < source; i++) zeros[i] = 0;
-  if (is_depthwise)
+  if (is_by_channel)
     transposed(w, source, 0, 1, c.w, kernel, source, kernel);
   else
     pack(c, is_transposed, panels, w);
   auto compute_all = [&](const Product<T>& p) {
     positions(p, c.kernel, position);
-    is_depthwise ? depthwise(p, w, position, zeros) : compute(p, panels, w, kernel, position, zeros);
+    is_by_channel ? depthwise(p, w, position, zeros) : compute(p, panels, w, kernel, position, zeros);
   };
   is_transposed ? phases(c, compute_all) : compute_all(product_of(c));
 }

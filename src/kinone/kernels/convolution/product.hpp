@@ -19,6 +19,12 @@ struct Axis {
   long length, stride;            // of the source, where tap t of pixel j lies at j·stride + offset + t·apart
   long taps, offset, apart;
   long position, skip;            // tap t is kernel position position + t·skip
+
+  // Whether all taps of a pixel lie in the source, if `place` is what it sees without their offsets.
+  bool is_inside(long place) const {
+    long first = place + offset, last = first + (taps - 1) * apart;
+    return first >= 0 && first < length && last >= 0 && last < length;
+  }
 };
 
 template <class T>
@@ -33,6 +39,19 @@ struct Product {
   long pixels() const { return batch * axis[0].count * axis[1].count * axis[2].count; }
   long taps() const { return axis[0].taps * axis[1].taps * axis[2].taps; }
 };
+
+// If every pixel of y sees one of x, all images are one row.
+template <class T>
+Convolution<T> flattened(Convolution<T> c) {
+  long pixels = c.batch;
+  for (int i = 0; i < 3; i++) {
+    if (c.kernel[i] > 1 || c.stride[i] > 1 || c.before[i] || c.out[i] != c.size[i]) return c;
+    pixels *= c.out[i];
+  }
+  c.batch = c.size[0] = c.out[0] = c.size[1] = c.out[1] = 1;
+  c.size[2] = c.out[2] = pixels;
+  return c;
+}
 
 // Where x lies under each tap of y.
 template <class T>
@@ -72,12 +91,15 @@ void share_out(long crew, long tasks, size_t bytes, const F& f) {
   });
 }
 
-// Exactly `count` numbers, by vectors that become narrower.
+// Exactly `count` numbers; the last vector may reach back over those before it.
 template <int LANES, class T>
 inline void copy(T* to, const T* from, long count) {
-  long i = 0;
-  for (; i + LANES <= count; i += LANES) store(to + i, load<Vector<T, LANES>>(from + i));
-  if constexpr (LANES > 1) copy<LANES / 2>(to + i, from + i, count - i);
+  if (count >= LANES) {
+    for (long i = 0; i + LANES < count; i += LANES) store(to + i, load<Vector<T, LANES>>(from + i));
+    store(to + count - LANES, load<Vector<T, LANES>>(from + count - LANES));
+  } else if constexpr (LANES > 1) {
+    copy<LANES / 2>(to, from, count);
+  }
 }
 
 // ---------------------------------------------------------------------------------- pixels
@@ -89,31 +111,43 @@ struct Pixels {
   using Unsigned = Vector<unsigned long>;
 
   long count;
-  long* place[3];  // what they see of the source before a tap's offset is added
-  long* address;   // and where that lies in memory
+  long* place[3];   // what they see of the source before a tap's offset is added
+  long* address;    // and where that lies in memory
+  long* is_inside;  // whether they see nothing but the source
   T** y;
 
-  static long bytes(long count) { return 5 * rounded(rounded(count, whole) * sizeof(long), 64); }
+  static long bytes(long count) { return 6 * rounded(rounded(count, whole) * sizeof(long), 64); }
 
   Pixels(const Product<T>& p, long first, long count, char*& scratch) : count(count) {
     long most = rounded(count, whole);
     for (auto& axis : place) axis = take<long>(scratch, most);
     address = take<long>(scratch, most);
+    is_inside = take<long>(scratch, most);
     y = take<T*>(scratch, most);
     const Axis &a = p.axis[0], &b = p.axis[1], &c = p.axis[2];
     long k = first % c.count, j = first / c.count % b.count, i = first / c.count / b.count % a.count;
     long image = first / c.count / b.count / a.count;
-    for (long pixel = 0; pixel < most; pixel++) {
-      place[0][pixel] = i * a.stride, place[1][pixel] = j * b.stride, place[2][pixel] = k * c.stride;
-      long seen = ((image * a.length + i * a.stride) * b.length + j * b.stride) * c.length + k * c.stride;
-      address[pixel] = reinterpret_cast<long>(p.source) + seen * p.groups * p.depth * static_cast<long>(sizeof(T));
-      long at = ((image * a.size + a.first + i * a.step) * b.size + b.first + j * b.step) * c.size + c.first + k * c.step;
-      y[pixel] = p.y + at * p.groups * p.columns;
-      if (pixel + 1 >= count || ++k < c.count) continue;
-      k = 0;
-      if (++j < b.count) continue;
-      j = 0;
-      if (++i == a.count) i = 0, image++;
+    long seen = p.groups * p.depth * static_cast<long>(sizeof(T)), made = p.groups * p.columns;
+    for (long done = 0; done < count; k = 0) {
+      long run = min(c.count - k, count - done), u = i * a.stride, v = j * b.stride, w = k * c.stride;
+      long from = reinterpret_cast<long>(p.source) + (((image * a.length + u) * b.length + v) * c.length + w) * seen;
+      long row = (image * a.size + a.first + i * a.step) * b.size + b.first + j * b.step;
+      T* to = p.y + (row * c.size + c.first + k * c.step) * made;
+      bool is_row_inside = a.is_inside(u) && b.is_inside(v);
+      for (long q = done; q < done + run; q++, w += c.stride, from += c.stride * seen, to += c.step * made) {
+        place[0][q] = u, place[1][q] = v, place[2][q] = w;
+        is_inside[q] = is_row_inside & c.is_inside(w);
+        address[q] = from, y[q] = to;
+      }
+      done += run;
+      if (++j == b.count) {
+        j = 0;
+        if (++i == a.count) i = 0, image++;
+      }
+    }
+    for (long q = count; q < most; q++) {
+      for (auto& axis : place) axis[q] = axis[count - 1];
+      address[q] = address[count - 1];
     }
   }
 
@@ -146,14 +180,17 @@ struct Pixels {
       long further = ((u * b.length + v) * c.length + w) * p.groups * p.depth + channel;
       T* row = to + piece * run - begin;
       for (long i = 0; i < count; i++, row += wide) {
-        bool is_outside = place[0][i] + u < 0 || place[0][i] + u >= a.length || place[1][i] + v < 0 ||
-                          place[1][i] + v >= b.length;
-        long z = place[2][i] + w;
+        auto source = reinterpret_cast<const T*>(address[i] + further * static_cast<long>(sizeof(T)));
+        if (is_inside[i]) {
+          copy<lanes<T>>(row + from, source + from, until - from);
+          continue;
+        }
+        long x = place[0][i] + u, y = place[1][i] + v, z = place[2][i] + w;
+        bool is_outside = x < 0 || x >= a.length || y < 0 || y >= b.length;
         long first = is_outside ? until : min(max(-z * p.depth, from), until);
         long last = max(min((c.length - z) * p.depth, until), first);
-        long numbers = address[i] + further * static_cast<long>(sizeof(T));
         for (long j = from; j < first; j++) row[j] = 0;
-        copy<lanes<T>>(row + first, reinterpret_cast<const T*>(numbers) + first, last - first);
+        copy<lanes<T>>(row + first, source + first, last - first);
         for (long j = last; j < until; j++) row[j] = 0;
       }
     }
