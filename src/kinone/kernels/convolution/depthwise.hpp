@@ -2,6 +2,11 @@
 //
 //   y[pixel, c] = Σ over the taps t in order, in chunks of 384, of source[place(pixel, t), c]·w[position(t), c]
 //
+//   for blocks of rows of y                         (each thread its own)
+//     for up to 2 vectors of channels               what these rows see of them stays in the first-level cache
+//       for each row, for 8 pixels side by side     in registers
+//         for each row of taps                      a vector of the source is read once for all pixels that see it
+//
 // Where the channels do not fill the last vector it reaches back over those before it, which are computed twice.
 #pragma once
 
@@ -15,65 +20,125 @@ bool is_depthwise(const Convolution<T>& c) {
   return c.groups > 1 && c.groups == c.channels && c.groups == c.out_channels;
 }
 
-constexpr int rows_by_channel = registers == 32 ? 8 : 4;
+constexpr int pixels_at_once = 8, vectors_by_channel = registers == 32 ? 2 : 1;
 
 // Calls f.of<LANES, VECTORS>(channel) for vectors that cover all channels.
-template <int LANES, class F>
+template <int LANES, int VECTORS, class F>
 void over_channels(long channels, const F& f) {
   if constexpr (LANES > 1)
-    if (channels < LANES) return over_channels<LANES / 2>(channels, f);
+    if (channels < LANES) return over_channels<LANES / 2, 1>(channels, f);
   long c = 0;
-  for (; c + 2 * LANES <= channels; c += 2 * LANES) f.template of<LANES, 2>(c);
+  for (; c + VECTORS * LANES <= channels; c += VECTORS * LANES) f.template of<LANES, VECTORS>(c);
   for (; c < channels; c += LANES) f.template of<LANES, 1>(min(c, channels - LANES));
 }
 
+// A row of taps under a row of pixels: place z of the source is row[z·channels] if z < length, else zeros.
+template <class T>
+struct TapRow {
+  const T* row;
+  long length, offset;
+  const T* w;
+};
+
+// Some rows of y, with `wide` taps to a row of them. If taps lie further apart than one pixel, or backwards with a
+// stride, each is a row of its own.
 template <class T>
 struct ByChannel {
-  const Piece<T>& t;
-  long taps, channels;
+  const Product<T>& p;
+  const T *w, *zeros;
+  const long* position;
+  long begin, end, wide;
+  TapRow<T>* taps;
 
   template <int LANES, int VECTORS>
   void of(long channel) const {
+    long stride = p.axis[2].stride;
+    if (LANES < lanes<T> || wide == 1) return rows<LANES, VECTORS, 1, 1>(channel);
+    if constexpr (LANES == lanes<T>) {
+      if (wide == 3) return stride == 1 ? rows<LANES, VECTORS, 3, 1>(channel) : rows<LANES, VECTORS, 3, 2>(channel);
+      return stride == 1 ? rows<LANES, VECTORS, 5, 1>(channel) : rows<LANES, VECTORS, 5, 2>(channel);
+    }
+  }
+
+  template <int LANES, int VECTORS, int TAPS, int STRIDE>
+  void rows(long channel) const {
+    const Axis &a = p.axis[0], &b = p.axis[1], &c = p.axis[2];
+    // Pixels are taken in the order in which the taps go: backwards for the input's gradient.
+    long turn = TAPS > 1 && c.apart < 0 ? -1 : 1, taps_of_row = TAPS > 1 ? 1 : c.taps, count = p.taps() / TAPS;
+    for (long row = begin; row < end; row++) {
+      long j = row % b.count, i = row / b.count % a.count, image = row / b.count / a.count;
+      for (long r = 0; r < count; r++) {
+        long tap = r % taps_of_row, v = r / taps_of_row % b.taps, u = r / taps_of_row / b.taps;
+        long x = i * a.stride + a.offset + u * a.apart, y = j * b.stride + b.offset + v * b.apart;
+        bool is_inside = x >= 0 && x < a.length && y >= 0 && y < b.length;
+        taps[r] = {is_inside ? p.source + ((image * a.length + x) * b.length + y) * c.length * p.groups + channel : zeros,
+                   is_inside ? c.length : 0, c.offset + tap * c.apart, w + channel};
+      }
+      T* y = p.y + (((image * a.size + a.first + i * a.step) * b.size + b.first + j * b.step) * c.size + c.first) * p.groups;
+      for (long k = 0; k < c.count; k += pixels_at_once) {
+        long pixels = min(c.count - k, pixels_at_once), first = turn > 0 ? k : k + pixels - 1;
+        some<LANES, VECTORS, TAPS, STRIDE>(y + first * c.step * p.groups, turn * c.step * p.groups, pixels, channel,
+                                           first * c.stride, TAPS > 1 ? turn : c.stride, count);
+      }
+    }
+  }
+
+  // Pixels side by side, the first of which sees the source from `place` on.
+  template <int LANES, int VECTORS, int TAPS, int STRIDE>
+  void some(T* y, long to_pixel, long pixels, long channel, long place, long step, long count) const {
     using V = Vector<T, LANES>;
-    constexpr int ROWS = rows_by_channel;
-    V total[ROWS][VECTORS];
-    for (long first = 0; first == 0 || first < taps; first += chunk) {
-      V s[ROWS][VECTORS] = {};
-      const T* const* at = t.at + first * t.apart;
-      for (long tap = first; tap < min(first + chunk, taps); tap++, at += t.apart) {
-        const T* w = t.b + t.position[tap] * channels + channel;
-        V x[VECTORS];
-        for (int v = 0; v < VECTORS; v++) x[v] = load<V>(w + v * LANES);
+    constexpr int PIXELS = pixels_at_once;
+    V total[PIXELS][VECTORS];
+    for (long from = 0; from == 0 || from < count; from += chunk) {
+      V s[PIXELS][VECTORS];
 #pragma GCC unroll 8
-        for (int i = 0; i < ROWS; i++)
-          for (int v = 0; v < VECTORS; v++) s[i][v] = fma(load<V>(at[i] + channel + v * LANES), x[v], s[i][v]);
+      for (int i = 0; i < PIXELS; i++)
+        for (int v = 0; v < VECTORS; v++) s[i][v] = V{};
+      for (long r = from; r < min(from + chunk, count); r++) {
+        V weight[TAPS][VECTORS];
+        for (int t = 0; t < TAPS; t++)
+          for (int v = 0; v < VECTORS; v++)
+            weight[t][v] = load<V>(taps[r].w + position[r * TAPS + t] * p.groups + v * LANES);
+        long z = place + taps[r].offset, length = taps[r].length;
+#pragma GCC unroll 24
+        for (int j = 0; j < (PIXELS - 1) * STRIDE + TAPS; j++, z += step) {
+          bool is_inside = static_cast<unsigned long>(z) < static_cast<unsigned long>(length);
+          const T* x = is_inside ? taps[r].row + z * p.groups : zeros;
+          V seen[VECTORS];
+          for (int v = 0; v < VECTORS; v++) seen[v] = load<V>(x + v * LANES);
+#pragma GCC unroll 8
+          for (int i = 0; i < PIXELS; i++)
+            if (j - i * STRIDE >= 0 && j - i * STRIDE < TAPS)
+              for (int v = 0; v < VECTORS; v++) s[i][v] = fma(seen[v], weight[j - i * STRIDE][v], s[i][v]);
+        }
       }
 #pragma GCC unroll 8
-      for (int i = 0; i < ROWS; i++)
-        for (int v = 0; v < VECTORS; v++) total[i][v] = first ? total[i][v] + s[i][v] : s[i][v];
+      for (int i = 0; i < PIXELS; i++)
+        for (int v = 0; v < VECTORS; v++) total[i][v] = from ? total[i][v] + s[i][v] : s[i][v];
     }
+    Piece<T> t{};
+    t.bias = p.bias, t.y0 = p.y, t.residual = p.residual, t.is_relu = p.is_relu;
 #pragma GCC unroll 8
-    for (int i = 0; i < ROWS; i++)
-      if (i < t.rows)
-        for (int v = 0; v < VECTORS; v++) finish(t, t.y[i], channel + v * LANES, total[i][v]);
+    for (int i = 0; i < PIXELS; i++)
+      if (i < pixels)
+        for (int v = 0; v < VECTORS; v++) finish(t, y + i * to_pixel, channel + v * LANES, total[i][v]);
   }
 };
 
 // w: (kernel position, channel).
 template <class T>
 void depthwise(const Product<T>& p, const T* w, const long* position, const T* zeros) {
-  long pixels = p.pixels(), taps = p.taps(), crew = crew_for(static_cast<double>(pixels) * taps * p.groups);
-  long block = min(rounded(blocks(pixels, crew > 1 ? 4 * crew : 1), Pixels<T>::whole), 96);
-  size_t bytes = Pixels<T>::bytes(block) + taps * block * sizeof(T*) + 128;
-  share_out(crew, blocks(pixels, block), bytes, [&](long task, char* scratch) {
-    Pixels<T> x(p, task * block, min(block, pixels - task * block), scratch);
-    const T** at = take<const T*>(scratch, taps * block);
-    x.look_up(p, zeros, at, block);
-    Piece<T> t{at, block, 0, 0, 0, w, position, 0, 0, x.y, 0, 0, 0, true, true, p.bias, p.y, p.residual, p.is_relu};
-    for (long i = 0; i < x.count; i += rows_by_channel, t.at += rows_by_channel, t.y += rows_by_channel) {
-      t.rows = min(x.count - i, rows_by_channel);
-      over_channels<lanes<T>>(p.groups, ByChannel<T>{t, taps, p.groups});
-    }
+  const Axis& c = p.axis[2];
+  long taps = p.taps(), crew = crew_for(static_cast<double>(p.pixels()) * taps * p.groups);
+  bool is_row = taps <= chunk && (c.taps == 3 || c.taps == 5) &&
+                (c.apart == 1 ? c.stride <= 2 : c.apart == -1 && c.stride == 1);
+  // What a block of rows sees should not leave the second-level cache between one vector of channels and the next.
+  long rows = p.batch * p.axis[0].count * p.axis[1].count, seen = c.length * p.axis[1].stride * p.groups * sizeof(T);
+  long block = max(min((256 << 10) / seen, blocks(rows, crew > 1 ? 4 * crew : 1)), 1);
+  share_out(crew, blocks(rows, block), taps * sizeof(TapRow<T>), [&](long task, char* scratch) {
+    ByChannel<T> f{p, w, zeros, position, task * block, min((task + 1) * block, rows), is_row ? c.taps : 1,
+                   reinterpret_cast<TapRow<T>*>(scratch)};
+    over_channels<lanes<T>, vectors_by_channel>(p.groups, f);
   });
 }
 

@@ -88,7 +88,7 @@ void by_group(const Convolution<T>& c, const Product<T>& p, double work) {
       for (long o = o0; o < min(o0 + rows_of_unit, p.columns); o += rows) {
         const T* at[8];
         T* w[8];
-        for (long r = 0; r < rows; r++) {
+        for (long r = 0; r < 8; r++) {
           long row = group * p.columns + min(o + r, p.columns - 1);
           at[r] = p.y + i * chunk * c.out_channels + row, w[r] = to + row * numbers;
         }
@@ -153,7 +153,7 @@ void by_channel(const Convolution<T>& c, const Product<T>& p, double work) {
     for (long j = 0; j < taps * chunk; j++) at[j] += first;
     for (long j = taps * chunk; j < looked_up; j++) at[j] = zeros;
     for (long tap = 0; tap < taps; tap += taps_at_once) {
-      over_channels<lanes<T>>(wide, WeightsByChannel<T>{at + tap * chunk, p.y + i * chunk * channels + first, x.count,
+      over_channels<lanes<T>, 2>(wide, WeightsByChannel<T>{at + tap * chunk, p.y + i * chunk * channels + first, x.count,
                                                         channels, wide, sums});
       for (long k = 0; k < min(taps - tap, taps_at_once); k++)
         for (long j = 0; j < wide; j++) {

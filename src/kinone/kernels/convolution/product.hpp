@@ -20,11 +20,10 @@ struct Axis {
   long taps, offset, apart;
   long position, skip;            // tap t is kernel position position + t·skip
 
-  // Whether all taps of a pixel lie in the source, if `place` is what it sees without their offsets.
-  bool is_inside(long place) const {
-    long first = place + offset, last = first + (taps - 1) * apart;
-    return first >= 0 && first < length && last >= 0 && last < length;
-  }
+  // All taps of a pixel lie in the source if what it sees without their offsets is one of `room` places from `least` on.
+  long least() const { return -min(offset, offset + (taps - 1) * apart); }
+  long room() const { return max(length - (taps - 1) * max(apart, -apart), 0); }
+  bool is_inside(long place) const { return place >= least() && place - least() < room(); }
 };
 
 template <class T>
@@ -91,6 +90,11 @@ void share_out(long crew, long tasks, size_t bytes, const F& f) {
   });
 }
 
+template <class P>
+inline void fill(P* to, long count, P first, long step) {
+  for (long i = 0; i < count; i++) to[i] = first + i * step;
+}
+
 // Exactly `count` numbers; the last vector may reach back over those before it.
 template <int LANES, class T>
 inline void copy(T* to, const T* from, long count) {
@@ -134,11 +138,14 @@ struct Pixels {
       long row = (image * a.size + a.first + i * a.step) * b.size + b.first + j * b.step;
       T* to = p.y + (row * c.size + c.first + k * c.step) * made;
       bool is_row_inside = a.is_inside(u) && b.is_inside(v);
-      for (long q = done; q < done + run; q++, w += c.stride, from += c.stride * seen, to += c.step * made) {
-        place[0][q] = u, place[1][q] = v, place[2][q] = w;
-        is_inside[q] = is_row_inside & c.is_inside(w);
-        address[q] = from, y[q] = to;
-      }
+      fill(place[0] + done, run, u, 0);
+      fill(place[1] + done, run, v, 0);
+      fill(place[2] + done, run, w, c.stride);
+      fill(address + done, run, from, c.stride * seen);
+      fill(y + done, run, to, c.step * made);
+      long* inside = is_inside + done;
+      for (long q = 0, least = c.least(), room = is_row_inside ? c.room() : 0; q < run; q++, w += c.stride)
+        inside[q] = static_cast<unsigned long>(w - least) < static_cast<unsigned long>(room);
       done += run;
       if (++j == b.count) {
         j = 0;
@@ -147,7 +154,7 @@ struct Pixels {
     }
     for (long q = count; q < most; q++) {
       for (auto& axis : place) axis[q] = axis[count - 1];
-      address[q] = address[count - 1];
+      address[q] = address[count - 1], y[q] = y[count - 1];
     }
   }
 

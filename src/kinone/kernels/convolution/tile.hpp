@@ -57,7 +57,10 @@ template <class T, int LANES, int VECTORS>
 void piece(const Piece<T>& t) {
   using V = Vector<T, LANES>;
   constexpr int ROWS = rows_of(VECTORS), width = VECTORS * LANES;
-  V s[ROWS][VECTORS] = {};
+  V s[ROWS][VECTORS];
+#pragma GCC unroll 8
+  for (int i = 0; i < ROWS; i++)
+    for (int v = 0; v < VECTORS; v++) s[i][v] = V{}, __builtin_prefetch(t.y[i] + t.column + v * LANES, 1);
   long tap = 0, p = t.begin;
   if (p) tap = p / t.run, p = p % t.run;
   for (long left = t.end - t.begin; left > 0; tap++, p = 0) {
