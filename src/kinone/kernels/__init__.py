@@ -18,6 +18,7 @@ from kinone.kernels.loss.reference import *
 from kinone.kernels.memory import memory as memory
 from kinone.kernels.memory import release_memory as release_memory
 from kinone.kernels.normalize.reference import *
+from kinone.kernels.optimize.reference import *
 from kinone.kernels.pooling.reference import *
 from kinone.kernels.random.reference import *
 from kinone.kernels.recurrent.reference import *
