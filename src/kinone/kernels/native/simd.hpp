@@ -97,6 +97,13 @@ inline Vector<unsigned long> multiply_halves(Vector<unsigned long> a, Vector<uns
 #endif
 }
 
+// For a choice between vectors, both of which are computed: of an fma that a branch may skip GCC makes as many
+// instructions as it has numbers.
+template <class T>
+inline auto everywhere(bool is_so) {
+  return Vector<T>{} == broadcast(T(!is_so));
+}
+
 // NaN has many bit patterns, and which one an operation gives depends on the processor and on the order of operands
 // that the compiler chose: results bear the one of np.nan.
 template <class V>

@@ -57,12 +57,12 @@ template <class T>
 struct Factors {
   using V = Vector<T>;
   V scale, step, decay, kept, beta1, rest1, beta2, rest2, root, eps, next;
-  bool has_decay;
+  decltype(V{} == V{}) has_decay;
 
   explicit Factors(const Update<T>& u)
       : scale(broadcast(u.scale)), step(broadcast(-u.lr)), decay(broadcast(u.decay)), kept(broadcast(u.kept)),
         beta1(broadcast(u.beta1)), rest1(broadcast(u.rest1)), beta2(broadcast(u.beta2)), rest2(broadcast(u.rest2)),
-        root(broadcast(u.root)), eps(broadcast(u.eps)), next(broadcast(-u.next)), has_decay(u.decay != 0) {}
+        root(broadcast(u.root)), eps(broadcast(u.eps)), next(broadcast(-u.next)), has_decay(everywhere<T>(u.decay != 0)) {}
 
   // The gradient as it counts; a parameter that decays by itself has done so.
   V gradient(V& p, V g) const {
@@ -79,7 +79,7 @@ void sgd(const Update<T>& u) {
   using V = Vector<T>;
   Factors<T> c(u);
   if (!u.has_momentum) return each<2>(u, [=](V* x) { x[0] = fma(c.step, c.gradient(x[0], x[1]), x[0]); });
-  bool is_first = u.is_first, is_nesterov = u.is_nesterov;
+  auto is_first = everywhere<T>(u.is_first), is_nesterov = everywhere<T>(u.is_nesterov);
   each<3>(u, [=](V* x) {
     V g = c.gradient(x[0], x[1]);
     x[2] = is_first ? g : fma(c.rest1, g, c.beta1 * x[2]);

@@ -39,7 +39,8 @@ struct Place {
   }
   template <class Count>
   V of_gate(int k, Count count) const {
-    return r.g_gates ? load_first<V>(r.g_gates + (row() * kept_of(r.cell) + k) * r.size + j, count) : V{};
+    static constexpr T zeros[lanes<T>] = {};
+    return load_first<V>(r.g_gates ? r.g_gates + (row() * kept_of(r.cell) + k) * r.size + j : zeros, count);
   }
   template <class Count>
   void put(T* all, int k, V x, Count count) const {
@@ -64,7 +65,8 @@ V slope_of_sigmoid(V y) {
 template <class T, class Count>
 void simple(const Place<T>& at, Vector<T> D, Count count) {
   Vector<T> y = load_first<Vector<T>>(at.r.y + at.row() * at.r.size + at.j, count);
-  at.put(0, at.r.cell == Cell::tanh ? D * slope_of_tanh(y) : y > 0 ? D : Vector<T>{}, count);
+  Vector<T> of_tanh = D * slope_of_tanh(y), of_relu = y > 0 ? D : Vector<T>{};
+  at.put(0, everywhere<T>(at.r.cell == Cell::tanh) ? of_tanh : of_relu, count);
 }
 
 template <class T, class Count>
