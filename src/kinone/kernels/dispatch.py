@@ -67,12 +67,15 @@ def explain(asked: str = ASKED) -> list[Choice]:
     ['reference']
     """
     which, why = implementation(asked)
-    return [
-        Choice(name, family, which, why + _REST * (which == "native"))
-        if hasattr(settings.native, name)
-        else Choice(name, family, "reference", "no other is built")
-        for family, name in _kernels()
-    ]
+    found: list[Choice] = []
+    for family, name in _kernels():
+        if hasattr(settings.native, name):
+            found.append(Choice(name, family, which, why + _REST * (which == "native")))
+        elif name in getattr(import_module(f"kinone.kernels.{family}.reference"), "COMPOSED", ()):
+            found.append(Choice(name, family, which, f"composed of {which} kernels"))
+        else:
+            found.append(Choice(name, family, "reference", "no other is built"))
+    return found
 
 
 def profile(asked: str = ASKED) -> str:

@@ -6,10 +6,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kinone import kernels
 from kinone.kernels.precision import widened
-from kinone.kernels.reduction.reference import sum
 
 __all__ = ["einsum", "linear", "matmul"]
+
+COMPOSED = ("einsum",)
+"""Made of other kernels, whichever serve: what they are, this is."""
 
 Array = NDArray[Any]
 
@@ -32,7 +35,8 @@ def linear(x: Array, w: Array, b: Array | None) -> Array:
 def einsum(terms: Sequence[str], out: str, xs: Sequence[Array]) -> Array:
     """y[out] = Σ x₁[terms₁]·x₂[terms₂]·… over the labels that `out` lacks: from the left, each pair as one matmul.
 
-    A label has one length everywhere, or 1 where it is to be broadcast.
+    A label has one length everywhere, or 1 where it is to be broadcast. The products and sums are those of the kernels
+    that serve.
     """
     keep = set(out).union(*terms[1:])
     y, labels = _summed(widened(xs[0]), terms[0], keep)
@@ -50,7 +54,7 @@ def _summed(x: Array, term: str, keep: set[str]) -> tuple[Array, str]:
     if len(labels) < len(term):
         x = np.einsum(x, [labels.index(label) for label in term], [*range(len(labels))])
     lone = tuple(i for i, label in enumerate(labels) if label not in keep)
-    return (sum(x, lone, False) if lone else x), "".join(label for label in labels if label in keep)
+    return (kernels.sum(x, lone, False) if lone else x), "".join(label for label in labels if label in keep)
 
 
 def _pair(a: Array, a_labels: str, b: Array, b_labels: str, keep: set[str]) -> tuple[Array, str]:
@@ -69,7 +73,7 @@ def _pair(a: Array, a_labels: str, b: Array, b_labels: str, keep: set[str]) -> t
 
     pairs = ((a.shape[a_labels.index(label)], b.shape[b_labels.index(label)]) for label in k)
     lengths = tuple(q if p == 1 else p for p, q in pairs)
-    y = np.matmul(matrices(a, a_labels, m), matrices(b, b_labels, n).swapaxes(-1, -2))
+    y = kernels.matmul(matrices(a, a_labels, m), matrices(b, b_labels, n).swapaxes(-1, -2))
     a_lengths = dict(zip(a_labels, a.shape, strict=True))
     b_lengths = dict(zip(b_labels, b.shape, strict=True))
     shape = (*y.shape[:-2], *(a_lengths[label] for label in m), *(b_lengths[label] for label in n))
