@@ -25,7 +25,9 @@ BEYOND = {
     **dict.fromkeys(("matmul", "linear", "einsum"), "sums of products that are beyond, of either sign"),
     **dict.fromkeys((name for name in ALL_OPS if name.startswith("conv")), "sums of products that are beyond"),
     **dict.fromkeys(("rnn", "gru_gates", "lstm_gates"), "sums of products that are beyond, of either sign"),
-    "attention": "the scores are beyond", "solve": "the inverse of 10⁻³⁰ times itself is beyond",
+    "sigmoid_nll": "the product of label, weight and x is beyond",
+    "attention": "the scores are beyond",
+    "solve": "the inverse of 10⁻³⁰ times itself is beyond",
 }  # fmt: skip
 
 

@@ -212,7 +212,7 @@ def test_no_byte_outside_an_array_is_read():
     code = """
 import numpy as np
 from kinone import kernels
-from kinone.kernels.convolution import reference as plain
+from kinone.kernels.convolution import reference
 from processes import at_the_edge
 
 def is_same(got, expected):  # nearly, where Winograd's algorithm is used: its constants are fractions

@@ -151,9 +151,10 @@ def test_kinone_kernels_takes_the_reference():
 
 def test_explain_tells_what_runs():
     chosen = {choice.name: choice for choice in kernels.explain("native")}
-    assert all((choice.implementation == "native") == hasattr(native, name) for name, choice in chosen.items())
+    assert all(hasattr(native, name) for name, choice in chosen.items() if settings.isa() in choice.why)
+    assert chosen["einsum"].why == "composed of native kernels"
     assert settings.isa() in chosen["matmul"].why
-    assert "native gemm" in dispatch.profile("native")
+    assert dispatch.profile("native") == "kn1"
     assert dispatch.profile("reference") == "reference"
 
 

@@ -48,7 +48,7 @@ def compare(
 def near(a: Any, b: Any, limit: float, what: str) -> None:
     """‖a − b‖ ≤ limit · ‖b‖ over the elements where b is finite; the others agree exactly.
 
-    Where ‖b‖ is a sum of numbers around 1 that cancel, what remains is their rounding: it counts as 10⁻².
+    Where ‖b‖ is a sum of numbers around 1 that cancel, what remains is their rounding: it counts as 0.1.
     """
     assert a.shape == b.shape, f"{what}: shape {a.shape}, PyTorch's {b.shape}"
     assert a.dtype == b.dtype, f"{what}: {a.dtype}, PyTorch's {b.dtype}"
@@ -59,7 +59,7 @@ def near(a: Any, b: Any, limit: float, what: str) -> None:
     np.testing.assert_array_equal(a[~finite], b[~finite], err_msg=what)
     distance = np.linalg.norm((a[finite] - b[finite]).astype(np.float64))
     size = np.linalg.norm(b[finite].astype(np.float64))
-    assert distance <= limit * max(size, 1e-2), f"{what}: {distance:.3g} away from an answer of norm {size:.3g}"
+    assert distance <= limit * max(size, 0.1), f"{what}: {distance:.3g} away from an answer of norm {size:.3g}"
 
 
 def _leaf(a: Any, dtype: Any, variable: Callable[..., Any], constant: Callable[..., Any]) -> Any:

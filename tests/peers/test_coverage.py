@@ -12,6 +12,7 @@ UNDER_ANOTHER_NAME = {
     "getitem": r"x\[",
     "take_along_axis": r"\bgather\b",
     "softmax_nll": r"\bcross_entropy\b",
+    "sigmoid_nll": r"\bbinary_cross_entropy_with_logits\b",
     "ctc_nll": r"\bctc_loss\b",
     "gru_gates": r"\bkn.gru\b",
     "lstm_gates": r"\bkn.lstm\b",
