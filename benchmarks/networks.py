@@ -148,7 +148,8 @@ def _kinone_inference(shape: tuple[int, ...]) -> Call:
 
 def _torch_network(shape: tuple[int, ...], is_last: bool) -> tuple[Any, Any]:
     import torch
-    from torch.nn import functional as F
+
+    F: Any = torch.nn.functional
 
     def as_torch(a: np.ndarray) -> Any:
         t = torch.from_numpy(a)

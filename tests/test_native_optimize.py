@@ -30,7 +30,7 @@ def test_any_layout_as_the_reference(name, dtype, seed):
     rng = np.random.default_rng(seed)
     shapes = [tuple(rng.integers(0, 7, rng.integers(0, 5))) for _ in range(3)]
     draw = lambda shape: laid_out(rng, np.asarray(rng.uniform(0.5, 1, shape) * rng.choice([-1, 1], shape), dtype))  # noqa: E731
-    args = kn1.call_of(rng, name, draw, shapes)
+    args: Any = kn1.call_of(rng, name, draw, shapes)
     other = copied(args)
     limit = {np.float16: 2e-3, np.float32: 1e-5, np.float64: 1e-13}[dtype]
     got, want = getattr(native, name)(*args), getattr(reference, name)(*other)
@@ -43,7 +43,7 @@ def test_what_is_returned_is_what_was_given():
     """And gradients are left alone."""
     rng = np.random.default_rng(1)
     for name in sorted({*kn1.KERNELS} - {"global_norm"}):
-        args = kn1.call_of(rng, name, lambda shape: laid_out(rng, rng.standard_normal(shape)), [(3, 4), (5, 6, 7)])
+        args: Any = kn1.call_of(rng, name, lambda shape: laid_out(rng, rng.standard_normal(shape)), [(3, 4), (5, 6, 7)])
         before = copied(args)
         changed = getattr(kernels, name)(*args)
         lists = [x for i, x in enumerate(args) if i != 1 and isinstance(x, list)]
@@ -55,7 +55,7 @@ def test_what_is_returned_is_what_was_given():
 def test_blocks_of_many_parameters_have_the_profiles_bits():
     rng = np.random.default_rng(2)
     for name in kn1.KERNELS:
-        args = kn1.call_of(rng, name, lambda shape: rng.standard_normal(shape).astype(np.float32),
+        args: Any = kn1.call_of(rng, name, lambda shape: rng.standard_normal(shape).astype(np.float32),
                            [(20_000,), (1,), (150, 230), (16_384,)])  # fmt: skip
         want = kn1.KERNELS[name](*args)
         assert same_bits(getattr(native, name)(*args), want), name
@@ -64,7 +64,7 @@ def test_blocks_of_many_parameters_have_the_profiles_bits():
 @pytest.mark.parametrize("name", sorted({*kn1.KERNELS} - {"global_norm"}))
 def test_what_may_not_be_changed_is_refused_and_nothing_is(name):
     rng = np.random.default_rng(3)
-    args = kn1.call_of(rng, name, lambda shape: rng.standard_normal(shape).astype(np.float32), [(4,), (3, 2)])
+    args: Any = kn1.call_of(rng, name, lambda shape: rng.standard_normal(shape).astype(np.float32), [(4,), (3, 2)])
     params, grads, *rest = args
     wide = np.zeros(6, np.float32)
     fixed = params[1].copy()

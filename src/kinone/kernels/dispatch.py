@@ -69,7 +69,7 @@ def explain(asked: str = ASKED) -> list[Choice]:
     which, why = implementation(asked)
     found: list[Choice] = []
     for family, name in _kernels():
-        if hasattr(settings.native, name):
+        if settings.native is None or hasattr(settings.native, name):
             found.append(Choice(name, family, which, why + _REST * (which == "native")))
         elif name in getattr(import_module(f"kinone.kernels.{family}.reference"), "COMPOSED", ()):
             found.append(Choice(name, family, which, f"composed of {which} kernels"))

@@ -127,7 +127,7 @@ struct Call {
 bool is_known(const std::string& activation) { return activation == "none" || activation == "relu"; }
 
 template <class T>
-nb::object norm_forward(Call& call, nb::handle x, nb::handle w, nb::handle b, double eps, bool is_centred,
+nb::object forward(Call& call, nb::handle x, nb::handle w, nb::handle b, double eps, bool is_centred,
                         nb::handle residual, bool is_rectified) {
   Norm<T> n = call.norm<T>(x, w, b, eps, is_centred, is_rectified);
   n.residual = call.in<T>(residual, call.shape);
@@ -148,7 +148,7 @@ nb::object norm_forward(nb::handle x, nb::handle w, nb::handle b, nb::handle axe
                         nb::handle residual, const std::string& activation) {
   Call call("norm_forward", x, axes);
   if (!call.is_ours || !call.takes(w) || !call.takes(b) || !is_known(activation)) return left_to_reference();
-  auto f = call.type == 'f' ? norm_forward<float> : norm_forward<double>;
+  auto f = call.type == 'f' ? forward<float> : forward<double>;
   return f(call, x, w, b, eps, is_centred, residual, activation == "relu");
 }
 
@@ -168,7 +168,7 @@ nb::object summed(const Call& call, nb::handle terms) {
 }
 
 template <class T>
-nb::object norm_backward(Call& call, nb::handle g, nb::handle x, nb::handle w, nb::handle b, double eps,
+nb::object backward(Call& call, nb::handle g, nb::handle x, nb::handle w, nb::handle b, double eps,
                          bool is_centred, nb::handle g_mean, nb::handle g_var, nb::handle y, bool has_residual) {
   if (call.weights == Weights::each) call.make_contiguous();
   Norm<T> n = call.norm<T>(x, w, nb::none(), eps, is_centred, !y.is_none());
@@ -198,7 +198,7 @@ nb::object norm_backward(nb::handle g, nb::handle x, nb::handle w, nb::handle b,
   Call call("norm_backward", x, axes);
   if (!call.is_ours || !call.takes(w) || !call.takes(b)) return left_to_reference();
   if (!y.is_none() && call.weights != Weights::own) return left_to_reference();
-  auto f = call.type == 'f' ? norm_backward<float> : norm_backward<double>;
+  auto f = call.type == 'f' ? backward<float> : backward<double>;
   return f(call, g, x, w, b, eps, is_centred, g_mean, g_var, y, has_residual);
 }
 
@@ -273,13 +273,11 @@ nb::object batch_norm_inference_backward(nb::handle g, nb::handle x, nb::handle 
 void add_normalize(nb::module_& m) {
   using namespace nb::literals;
   auto none = nb::none();
-  m.def("norm_forward", nb::overload_cast<nb::handle, nb::handle, nb::handle, nb::handle, double, bool, nb::handle,
-                                          const std::string&>(norm_forward),
+  m.def("norm_forward", norm_forward,
         "x"_a.none(), "w"_a.none(), "b"_a.none(), "axes"_a, "eps"_a, "is_centred"_a = true, "residual"_a = none,
         "activation"_a = "none");
   m.def("norm_backward",
-        nb::overload_cast<nb::handle, nb::handle, nb::handle, nb::handle, nb::handle, double, bool, nb::handle,
-                          nb::handle, nb::handle, bool>(norm_backward),
+        norm_backward,
         "g"_a, "x"_a, "w"_a.none(), "b"_a.none(), "axes"_a, "eps"_a, "is_centred"_a = true, "g_mean"_a = 0.0,
         "g_var"_a = 0.0, "y"_a = none, "has_residual"_a = false);
   m.def("batch_norm_inference_forward", batch_norm_inference_forward, "x"_a, "mean"_a, "var"_a, "w"_a.none(),
