@@ -116,7 +116,7 @@ def test_indices_that_lead_out_of_memory_are_the_references():
 
 def test_long_sequences_as_the_reference():
     rng = np.random.default_rng(9)
-    x = kn.log_softmax(rng.standard_normal((120, 5, 20)))
+    x: Any = kn.log_softmax(rng.standard_normal((120, 5, 20)))
     targets, lengths = rng.integers(1, 20, (5, 30)), np.array([120, 80, 100, 61, 120])
     arguments = x, *ctc._states(targets, np.array([30, 12, 0, 30, 7]), 0), lengths
     np.testing.assert_allclose(native.ctc_forward(*arguments), losses.ctc_forward(*arguments), rtol=1e-13)

@@ -94,7 +94,7 @@ void adam(const Update<T>& u) {
   each<HAS_LARGEST ? 5 : 4>(u, [=](V* x) {
     V g = c.gradient(x[0], x[1]), v = x[3] = c.square(g, x[3]);
     x[2] = c.towards(g, c.rest1, x[2]);
-    if constexpr (HAS_LARGEST) v = x[4] = (v > x[4]) | (v != v) ? v : x[4];
+    if constexpr (HAS_LARGEST) v = x[4] = ((v > x[4]) | (v != v)) ? v : x[4];
     x[0] = fma(c.step, x[2] / fma(sqrt(v), c.root, c.eps), x[0]);
   });
 }
