@@ -57,6 +57,14 @@ class GraphError(KinoneError, RuntimeError):
     """The graph cannot do what was asked: no gradient, already freed, not a scalar, recorded data in the way."""
 
 
+class StateError(KinoneError, ValueError):
+    """A state or a checkpoint does not fit what it is loaded into."""
+
+
+class FormatError(KinoneError, ValueError):
+    """A file is not what its format says: cut off, altered, hostile, or of another kind."""
+
+
 class NumericsError(KinoneError, ArithmeticError):
     """Anomaly mode met a value that is not finite."""
 

@@ -1,6 +1,20 @@
 """Modules: functions that carry their parameters with them."""
 
+from kinone.nn import initialize
+from kinone.nn.architecture import build, described, kinds_in, register, registered
+from kinone.nn.linear import Identity, Linear
 from kinone.nn.module import Input, Module
 from kinone.nn.parameter import Parameter
+from kinone.nn.state import LoadReport
 
-__all__ = ["Input", "Module", "Parameter"]
+__all__ = [
+    "MODULES", "Identity", "Input", "Linear", "LoadReport", "Module", "Parameter", "build", "described", "initialize",
+    "kinds_in", "register", "registered",
+]  # fmt: skip
+
+MODULES = kinds_in(
+    value
+    for name, value in list(globals().items())
+    if name in __all__ and isinstance(value, type) and issubclass(value, Module) and value is not Module
+)
+"""The layers by name: what a checkpoint may be made of."""

@@ -1,14 +1,19 @@
 """Module: a function with parameters, made of smaller ones."""
 
 import inspect
-from collections.abc import Callable, Iterator
+from abc import ABCMeta
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, Self
 
+import numpy as np
+
 from kinone.core.tensor import Tensor
-from kinone.errors import ArgumentError
+from kinone.errors import ArgumentError, DtypeError, StateError
+from kinone.nn.methods import Methods
 from kinone.nn.parameter import Parameter
+from kinone.nn.state import LoadReport, Shape, load_into, state_of
 
 
 @dataclass(frozen=True)
@@ -19,7 +24,16 @@ class Input:
     name: str
 
 
-class Module:
+class ModuleType(ABCMeta):
+    """Makes modules, and notes what each was made from, so that a checkpoint can make it again."""
+
+    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+        module = super().__call__(*args, **kwargs)
+        vars(module)["_made"] = (args, kwargs)  # from here on, modules that are put in place count as changes
+        return module
+
+
+class Module(Methods, metaclass=ModuleType):
     """A function with parameters: subclass it, set parameters and modules as attributes, define `forward`.
 
     Attributes that are Parameters or Modules are found by themselves, in the order in which they were first set;
@@ -37,7 +51,12 @@ class Module:
     """
 
     training: bool = True
+    is_waiting: bool = False  # for its first input, which tells the shapes of its parameters
+    describes_children: bool = False  # whether get_config says what stands where now
+    title: str = ""  # what errors call it, if not by its class
     _buffers: dict[str, bool]  # name: whether it belongs in a checkpoint
+    _made: tuple[tuple[Any, ...], dict[str, Any]]  # the arguments that it was made with
+    _changed: set[str]  # attributes that got another module since
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """The function itself."""
@@ -45,6 +64,8 @@ class Module:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         try:
+            if self.is_waiting:
+                self.settle(*args, **kwargs)
             return self.forward(*args, **kwargs)
         except Exception as error:
             self._locate(error)
@@ -77,7 +98,18 @@ class Module:
             raise ArgumentError("Module", "a name without dots that Module does not use itself", repr(name))
         if isinstance(value, Module) and any(module is self for module in value.modules()):
             raise ArgumentError("Module", f"a module below this one for {name}", f"{kind} that contains it")
+        self._note_change(name, value)
         super().__setattr__(name, value)
+
+    def __delattr__(self, name: str) -> None:
+        self._note_change(name, None)
+        vars(self).get("_buffers", {}).pop(name, None)
+        super().__delattr__(name)
+
+    def _note_change(self, name: str, value: Any) -> None:
+        own = vars(self)
+        if "_made" in own and (isinstance(value, Module) or isinstance(own.get(name), Module)):
+            own.setdefault("_changed", set()).add(name)
 
     def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
         """Set a tensor that is state but not a parameter; `persistent` ones go into checkpoints."""
@@ -117,6 +149,8 @@ class Module:
 
     def named_parameters(self, prefix: str = "", remove_duplicate: bool = True) -> Iterator[tuple[str, Parameter]]:
         """All parameters with their paths; a shared one once, under its first name."""
+        for path, module in self.named_modules(prefix):
+            module.check_settled("named_parameters", path)
         return self._named(lambda _, __, value: isinstance(value, Parameter), prefix, remove_duplicate)
 
     def parameters(self) -> Iterator[Parameter]:
@@ -141,6 +175,29 @@ class Module:
                     seen.add(id(value))
                     yield f"{path}.{name}" if path else name, value
 
+    def own_state(self) -> Iterator[tuple[str, Tensor]]:
+        """What a checkpoint keeps of this module itself: parameters, then persistent buffers."""
+        own, buffers = vars(self), vars(self).get("_buffers", {})
+        yield from ((name, value) for name, value in own.items() if isinstance(value, Parameter))
+        yield from ((name, own[name]) for name, is_kept in buffers.items() if is_kept and own[name] is not None)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Parameters and persistent buffers by path, under PyTorch's names; they share memory with the module.
+
+        >>> from kinone import nn
+        >>> {name: value.shape for name, value in nn.Linear(3, 2).state_dict().items()}
+        {'weight': (2, 3), 'bias': (2,)}
+        """
+        return state_of(self)
+
+    def load_state_dict(self, state: Mapping[str, Any], strict: bool = True, assign: bool = False) -> LoadReport:
+        """Take over the values of a state, in this module's dtypes (with `assign`, the state's); all or nothing.
+
+        The error lists every entry that is missing, unexpected or of another shape. With strict=False what fits is
+        loaded; print the report to see what was skipped.
+        """
+        return load_into(self, state, strict, assign)
+
     def param(self, name: str) -> Parameter:
         """The parameter with that path."""
         found = dict(self.named_parameters(remove_duplicate=False))
@@ -160,6 +217,42 @@ class Module:
     def signature(self) -> inspect.Signature:
         """What a call of this module takes."""
         return inspect.signature(self.forward)
+
+    # ------------------------------------------------------------------------------ how it is made again
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments that would make this module as it is now.
+
+        An attribute with the name of an argument speaks for it, so `dropout.p = 0.2` is not forgotten.
+
+        >>> from kinone import nn
+        >>> nn.Linear(3, 2).get_config()
+        {'in_features': 3, 'out_features': 2, 'bias': True}
+        """
+        args, kwargs = self._made
+        signature = inspect.signature(type(self).__init__)
+        given = signature.bind(self, *args, **kwargs)
+        given.apply_defaults()
+        return {name: self._current(name, value) for name, value in list(given.arguments.items())[1:]}
+
+    def _current(self, name: str, given: Any) -> Any:
+        own = vars(self).get(name, given)
+        is_part = isinstance(own, Tensor) or (isinstance(own, Module) and not isinstance(given, Module))
+        return given if is_part or (own is None and isinstance(given, bool)) else own
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
+        """The module that `get_config` described, with new parameters."""
+        kinds = {p.name: p.kind for p in inspect.signature(cls.__init__).parameters.values()}
+        positional: list[Any] = []
+        named: dict[str, Any] = {}
+        for name, value in config.items():
+            if kinds.get(name) is inspect.Parameter.VAR_POSITIONAL:
+                positional += value
+            elif kinds.get(name) is inspect.Parameter.VAR_KEYWORD:
+                named.update(value)
+            else:
+                named[name] = value
+        return cls(*positional, **named)
 
     # ------------------------------------------------------------------------------ what happens to all of it
     def train(self, mode: bool = True) -> Self:
@@ -184,12 +277,53 @@ class Module:
             parameter.requires_grad = requires_grad
         return self
 
+    def to(self, dtype: Any) -> Self:
+        """Convert all floating parameters and buffers to that dtype; gradients are forgotten.
+
+        >>> from kinone import nn
+        >>> nn.Linear(3, 2).to("float64").weight.dtype
+        dtype('float64')
+        """
+        wanted = np.dtype(dtype)
+        if wanted.kind != "f":
+            raise DtypeError("to", "a floating dtype", str(wanted))
+        for tensor in (*self.parameters(), *self.buffers()):
+            if tensor.dtype.kind == "f" and tensor.dtype != wanted:
+                tensor.data = tensor.data.astype(wanted)
+                if isinstance(tensor, Parameter):
+                    tensor.grad = None
+        return self
+
+    def float(self) -> Self:
+        """Compute in float32."""
+        return self.to(np.float32)
+
+    def double(self) -> Self:
+        """Compute in float64."""
+        return self.to(np.float64)
+
     def apply(self, f: Callable[["Module"], Any]) -> Self:
         """Call f on every module, children first."""
         for child in self.children():
             child.apply(f)
         f(self)
         return self
+
+    # ------------------------------------------------------------------------------ shapes from the first input
+    def settle(self, *args: Any, **kwargs: Any) -> None:
+        """Make the parameters that waited for the first input; layers that can wait define it."""
+        raise NotImplementedError(f"{type(self).__name__} waits for its first input but defines no settle(self, …)")
+
+    def settle_like(self, shapes: dict[str, Shape]) -> None:
+        """Make them as large as the entries of a state that is about to be loaded."""
+        raise NotImplementedError(f"{type(self).__name__} waits for its first input but defines no settle_like")
+
+    def check_settled(self, where: str, path: str) -> None:
+        """Refuse to list parameters that do not exist yet."""
+        if self.is_waiting:
+            name = path or type(self).__name__
+            hint = "call the model on an example first, or say the number of inputs when making the layer."
+            raise StateError(where, f"the parameters of {name}", "a layer that waits for its first input", hint=hint)
 
     # ------------------------------------------------------------------------------ how it looks
     def extra_repr(self) -> str:
@@ -205,7 +339,8 @@ class Module:
     def _locate(self, error: Exception) -> None:
         """Say in the error's note where below this module it arose; modules further up make the path longer."""
         place, note = getattr(error, "_arose_in", (self, ""))
-        path = next((path for path, module in self.named_modules(type(self).__name__) if module is place), None)
+        top = self.title or type(self).__name__
+        path = next((path for path, module in self.named_modules(top) if module is place), None)
         if path is not None:
             notes = [n for n in getattr(error, "__notes__", ()) if n != note]
             note = f"in {path} ({type(place).__name__})"

@@ -1,0 +1,3 @@
+"""What `kinone` puts on modules; tests/test_module.py holds it against what is there."""
+
+class Methods: ...
