@@ -5,11 +5,13 @@ from kinone.nn.architecture import build, described, kinds_in, register, registe
 from kinone.nn.linear import Identity, Linear
 from kinone.nn.module import Input, Module
 from kinone.nn.parameter import Parameter
+from kinone.nn.recurrent import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
+from kinone.nn.sequence import truncated
 from kinone.nn.state import LoadReport
 
 __all__ = [
-    "MODULES", "Identity", "Input", "Linear", "LoadReport", "Module", "Parameter", "build", "described", "initialize",
-    "kinds_in", "register", "registered",
+    "GRU", "LSTM", "MODULES", "RNN", "GRUCell", "Identity", "Input", "LSTMCell", "Linear", "LoadReport", "Module",
+    "Parameter", "RNNCell", "build", "described", "initialize", "kinds_in", "register", "registered", "truncated",
 ]  # fmt: skip
 
 MODULES = kinds_in(

@@ -1,0 +1,149 @@
+"""Layers for sequences beside PyTorch's with the same weights: outputs, states, gradients."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import kinone as kn
+from kinone import nn
+
+torch = pytest.importorskip("torch", reason="PyTorch is not installed (tests/peers/requirements.txt)")
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence  # noqa: E402
+
+STEPS, N, FEATURES, H = 6, 4, 3, 5
+LENGTHS = [4, 6, 1, 3]
+NAMES = ("RNN", "GRU", "LSTM")
+
+
+def twins(ours: nn.Module, theirs: Any) -> tuple[Any, Any]:
+    """Both in float64, ours with the weights of theirs: key by key, none left over."""
+    theirs = theirs.double()
+    state = {name: value.numpy() for name, value in theirs.state_dict().items()}
+    report = ours.double().load_state_dict(state)
+    assert report.is_complete and list(ours.state_dict()) == list(state)
+    return ours, theirs
+
+
+def check(ours: nn.Module, theirs: Any, ys: Any, ts: Any, inputs: Any = ()) -> None:
+    """Outputs to 1e-10, gradients of parameters and of pairs of inputs to 1e-8."""
+    assert len(ys) == len(ts)
+    total: Any = 0.0
+    whole: Any = 0.0
+    for i, (y, t) in enumerate(zip(ys, ts, strict=True)):
+        near(y.numpy(), t.detach().numpy(), 1e-10, f"output {i}")
+        weights = np.linspace(0.5, 1.5, y.size).reshape(y.shape)
+        total, whole = total + kn.sum(y * weights), whole + (t * torch.tensor(weights)).sum()
+    total.backward()
+    whole.backward()
+    gradients = dict(theirs.named_parameters())
+    for name, parameter in ours.named_parameters():
+        wanted = gradients.pop(name).grad
+        assert (parameter.grad is None) == (wanted is None), name
+        if wanted is not None:
+            near(parameter.grad.numpy(), wanted.numpy(), 1e-8, name)
+    assert not gradients
+    for x, t in inputs:
+        near(x.grad.numpy(), t.grad.numpy(), 1e-8, "an input")
+
+
+def near(a: Any, b: Any, limit: float, what: str) -> None:
+    assert a.shape == b.shape, f"{what}: {a.shape}, PyTorch's {b.shape}"
+    distance = np.linalg.norm(a - b)
+    assert distance <= limit * max(np.linalg.norm(b), 0.1), f"{what}: {distance:.3g} apart"
+
+
+def pair(*shape: int, seed: int = 0) -> tuple[Any, Any]:
+    data = np.random.default_rng(seed).standard_normal(shape)
+    return kn.Tensor(data, requires_grad=True), torch.tensor(data, requires_grad=True)
+
+
+def flat(answer: Any) -> list[Any]:
+    return [part for each in answer for part in (flat(each) if isinstance(each, tuple) else [each])]
+
+
+RECURRENT: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "deep": {"num_layers": 3},
+    "both": {"bidirectional": True},
+    "deep, both": {"num_layers": 2, "bidirectional": True, "batch_first": True},
+    "no bias": {"num_layers": 2, "bias": False},
+}
+
+
+@pytest.mark.parametrize("has_state", [False, True])
+@pytest.mark.parametrize("lengths", [None, LENGTHS])
+@pytest.mark.parametrize("attrs", RECURRENT.values(), ids=RECURRENT)
+@pytest.mark.parametrize("kind", [*NAMES, "relu"])
+def test_recurrent(kind, attrs, lengths, has_state):
+    if kind == "relu":
+        kind, attrs = "RNN", {**attrs, "nonlinearity": "relu"}
+    ours, theirs = twins(getattr(nn, kind)(FEATURES, H, **attrs), getattr(torch.nn, kind)(FEATURES, H, **attrs))
+    is_first = attrs.get("batch_first", False)
+    x, t = pair(*((N, STEPS) if is_first else (STEPS, N)), FEATURES)
+    count = attrs.get("num_layers", 1) * (1 + attrs.get("bidirectional", False))
+    states = [pair(count, N, H, seed=i) for i in range(1, 2 + (kind == "LSTM"))] if has_state else []
+    hx, ht = (
+        (tuple(part) if kind == "LSTM" else part[0] for part in zip(*states, strict=True)) if states else [None] * 2
+    )
+    packed = t if lengths is None else pack_padded_sequence(t, torch.tensor(lengths), is_first, enforce_sorted=False)
+    there, last = theirs(packed, ht)
+    if lengths is not None:
+        there, _ = pad_packed_sequence(there, is_first, total_length=STEPS)
+    check(ours, theirs, flat(ours(x, hx, lengths=lengths)), flat((there, last)), [(x, t), *states])
+
+
+@pytest.mark.parametrize("kind", NAMES)
+def test_one_sequence_without_a_batch(kind):
+    ours, theirs = twins(getattr(nn, kind)(FEATURES, H, 2), getattr(torch.nn, kind)(FEATURES, H, 2))
+    (x, t), states = pair(STEPS, FEATURES), [pair(2, H, seed=i) for i in range(1, 2 + (kind == "LSTM"))]
+    hx, ht = (tuple(part) if kind == "LSTM" else part[0] for part in zip(*states, strict=True))
+    check(ours, theirs, flat(ours(x, hx)), flat(theirs(t, ht)), [(x, t), *states])
+
+
+@pytest.mark.parametrize("attrs", [{}, {"bias": False}, {"nonlinearity": "relu"}])
+@pytest.mark.parametrize("kind", NAMES)
+@pytest.mark.parametrize("batch", [(N,), ()])
+def test_cells(kind, attrs, batch):
+    if kind != "RNN" and "nonlinearity" in attrs:
+        attrs = {}
+    ours, theirs = twins(
+        getattr(nn, f"{kind}Cell")(FEATURES, H, **attrs), getattr(torch.nn, f"{kind}Cell")(FEATURES, H, **attrs)
+    )
+    (x, t), hx, ht = pair(*batch, FEATURES), None, None
+    for _ in range(3):
+        hx, ht = ours(x, hx), theirs(t, ht)
+    two = kind == "LSTM"
+    check(ours, theirs, hx if two else [hx], ht if two else [ht], [(x, t)])
+
+
+@pytest.mark.parametrize("kind", NAMES)
+def test_first_values(kind):
+    """Uniform between ±1/√H, biases included: the spread of PyTorch's."""
+    kn.random.seed(0)
+    torch.manual_seed(0)
+    ours, theirs = getattr(nn, kind)(40, 60, 2), getattr(torch.nn, kind)(40, 60, 2)
+    for name, t in theirs.named_parameters():
+        p = ours.param(name).numpy()
+        assert p.dtype == np.float32 and np.abs(p).max() <= 60**-0.5
+        if p.ndim == 2:
+            assert abs(p.std() / t.std().item() - 1) < 0.05, name
+
+
+@pytest.mark.parametrize("kind", NAMES)
+def test_truncated_gradients_are_those_of_a_loop_that_detaches(kind):
+    ours, theirs = twins(getattr(nn, kind)(FEATURES, H, 2), getattr(torch.nn, kind)(FEATURES, H, 2))
+    x, t = (part.detach() for part in pair(17, N, FEATURES))
+    ends, hx, optimizer = [], None, torch.optim.SGD(theirs.parameters(), lr=0.1)
+    for at, y, _ in nn.truncated(ours, x, 5):
+        there, hx = theirs(t[at], hx)
+        hx = tuple(h.detach() for h in hx) if kind == "LSTM" else hx.detach()
+        check(ours, theirs, [y], [there])
+        optimizer.step()
+        optimizer.zero_grad()
+        ends.append(at.stop)
+        with kn.no_grad():  # the steps of training between pieces
+            for parameter in ours.parameters():
+                parameter.copy_from(parameter.data - 0.1 * parameter.grad.data)
+        ours.zero_grad()
+    assert ends == [5, 10, 15, 17]
