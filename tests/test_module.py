@@ -1,7 +1,10 @@
 """The small beginning of Module: what registers, how it is named, and what an error says about where it arose."""
 
+import ast
 import copy
+import inspect
 import pickle
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +13,7 @@ import pytest
 import kinone as kn
 from kinone.errors import ArgumentError, DtypeError, ShapeError
 from kinone.nn import Input, Module, Parameter
+from kinone.nn.methods import Methods
 
 
 class Affine(Module):
@@ -199,3 +203,30 @@ def test_a_module_as_text():
     assert repr(Module.build(lambda x, w: x, w=1.0)) == "Built(w: scalar float32)"
     with pytest.raises(NotImplementedError, match="Module defines no forward"):
         Module()(1.0)
+
+
+def test_methods_from_above_are_those_that_are_declared():
+    """methods.pyi and what is put on Module: the same names, the same arguments in the same places."""
+    stub = Path(inspect.getfile(Methods)).with_suffix(".pyi").read_text(encoding="utf-8")
+    (declared,) = [node for node in ast.parse(stub).body if isinstance(node, ast.ClassDef)]
+    functions = [node for node in declared.body if isinstance(node, ast.FunctionDef)]
+    there = [name for name, value in vars(Methods).items() if callable(getattr(value, "__func__", value))]
+    assert sorted(node.name for node in functions) == sorted(name for name in there if not name.startswith("__"))
+    for node in functions:
+        namespace: dict[str, Any] = {}
+        args = ast.unparse(ast.fix_missing_locations(_plain(node.args)))
+        exec(f"def f({args}): pass", namespace)
+        found = inspect.signature(
+            inspect.unwrap(getattr(vars(Methods)[node.name], "__func__", vars(Methods)[node.name]))
+        )
+        pairs = zip(inspect.signature(namespace["f"]).parameters.values(), found.parameters.values(), strict=True)
+        for i, (wanted, given) in enumerate(pairs):
+            assert wanted.kind == given.kind and (wanted.name == given.name or i == 0), (node.name, wanted, given)
+            assert wanted.default in (given.default, ...), (node.name, wanted, given)
+
+
+def _plain(args: ast.arguments) -> ast.arguments:
+    for arg in ast.walk(args):
+        if isinstance(arg, ast.arg):
+            arg.annotation = None
+    return args

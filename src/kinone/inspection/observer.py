@@ -1,4 +1,4 @@
-"""Watching operators run: what recordings, profiles and anomaly mode have in common."""
+"""Watching operators and modules run: what recordings, profiles and anomaly mode have in common."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,10 +14,10 @@ from kinone.core.tensor import Tensor
 
 
 class Observer:
-    """Someone who is shown every operator call and every rule of this thread; override what you need.
+    """Someone who is shown every call of an operator or a module, and every rule, in this thread; override some of it.
 
-    Only calls with a Tensor among the inputs are shown. An observer must not change what it is shown; it may raise,
-    and the call ends there.
+    Operators are shown when a Tensor is among their inputs. An observer must not change what it is shown; it may
+    raise, and the call ends there.
     """
 
     def before_forward(self, op: Op[...], arrays: Sequence[Any], attrs: Mapping[str, Any]) -> None:
@@ -31,6 +31,12 @@ class Observer:
 
     def after_backward(self, node: Node, g: Any, gradients: Sequence[Any]) -> None:
         """The rule of `node` gave one gradient (or None) for each parent."""
+
+    def before_module(self, module: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+        """`module` is about to be called; what it calls comes before its `after_module`, which an error leaves out."""
+
+    def after_module(self, module: Any, args: Sequence[Any], kwargs: Mapping[str, Any], result: Any) -> None:
+        """`module` was called and gave `result`."""
 
 
 Watcher = TypeVar("Watcher", bound=Observer)

@@ -9,6 +9,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from kinone.core.modes import modes
 from kinone.core.tensor import Tensor
 from kinone.errors import ArgumentError, DtypeError, StateError
 from kinone.nn.methods import Methods
@@ -64,9 +65,14 @@ class Module(Methods, metaclass=ModuleType):
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         try:
+            for watcher in (watchers := modes.observers):
+                watcher.before_module(self, args, kwargs)
             if self.is_waiting:
                 self.settle(*args, **kwargs)
-            return self.forward(*args, **kwargs)
+            y = self.forward(*args, **kwargs)
+            for watcher in watchers:
+                watcher.after_module(self, args, kwargs, y)
+            return y
         except Exception as error:
             self._locate(error)
             raise
