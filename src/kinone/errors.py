@@ -65,6 +65,10 @@ class FormatError(KinoneError, ValueError):
     """A file is not what its format says: cut off, altered, hostile, or of another kind."""
 
 
+class DataError(KinoneError, RuntimeError):
+    """A sample, a file of a data set or a worker that reads them fails."""
+
+
 class NumericsError(KinoneError, ArithmeticError):
     """Anomaly mode met a value that is not finite."""
 
