@@ -118,7 +118,7 @@ def _changes(module: Module) -> list[tuple[str, Module | None]]:
             elif isinstance(value, Module):
                 stack.append((place, value))
         found += [(f"{path}.{name}" if path else name, None) for name in changed if name not in own]
-    return sorted(found, key=lambda item: item[0])
+    return found  # each module's own in the order in which they stand: a Sequential runs its modules in it
 
 
 def _modules_in(value: Any) -> Iterable[Module]:

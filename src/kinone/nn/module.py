@@ -235,6 +235,8 @@ class Module(Methods, metaclass=ModuleType):
         {'in_features': 3, 'out_features': 2, 'bias': True}
         """
         args, kwargs = self._made
+        if type(self).__init__ is object.__init__:
+            return {}
         signature = inspect.signature(type(self).__init__)
         given = signature.bind(self, *args, **kwargs)
         given.apply_defaults()
