@@ -22,7 +22,7 @@ from numpy import (
     uint64,
 )
 
-from kinone import errors, nn, optim, random
+from kinone import errors, formats, nn, optim, random
 from kinone._version import __version__
 from kinone.core.check import gradcheck, gradgradcheck
 from kinone.core.modes import enable_grad, no_grad
@@ -30,7 +30,11 @@ from kinone.core.op import op
 from kinone.core.tensor import Tensor
 from kinone.core.transforms import grad, gradients, value_and_grad, vjp
 from kinone.inspection import Recording, detect_anomaly, profile, record
+from kinone.nn.methods import Methods as _Methods
 from kinone.ops import *
+
+for _name, _method in formats.METHODS.items():
+    setattr(_Methods, _name, _method)
 
 # Infinity and NaN are values: they pass through as in every framework of this kind, forward as backward, whatever
 # kernel computes them. `detect_anomaly` finds where one arises; NumPy's own warnings would only name our source.

@@ -1,8 +1,11 @@
 """What `kinone` puts on modules; tests/test_module.py holds it against what is there."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from os import PathLike
+from typing import Any, Self
 
+from kinone.nn.module import Module
+from kinone.nn.state import LoadReport
 from kinone.nn.summary import Summary
 
 class Methods:
@@ -15,3 +18,17 @@ class Methods:
         optimizer_states: int = 2,
         **named_inputs: Any,
     ) -> Summary: ...
+    def save(self, path: str | PathLike[str]) -> None: ...
+    def load(
+        self, path: str | PathLike[str], strict: bool = True, *, skip: Sequence[str] = (), prefix: str = ""
+    ) -> LoadReport: ...
+    def save_json(self, path: str | PathLike[str]) -> None: ...
+    @classmethod
+    def load_json(
+        cls,
+        path: str | PathLike[str],
+        modules: Iterable[type[Module]] = (),
+        strict: bool = True,
+        *,
+        limit: int | None = None,
+    ) -> Self: ...

@@ -1,0 +1,102 @@
+"""Contents to files and back: the suffix says what is written, the first bytes say what is read."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kinone._version import __version__
+from kinone.errors import ArgumentError, FormatError
+from kinone.formats.atomic import Place
+from kinone.formats.compression import GZIP, ZSTD, decompressed
+from kinone.formats.contents import ABOUT, TRAINING, Contents, checked, plain, replaced
+from kinone.formats.json_checkpoint import read_json, write_json
+from kinone.formats.migrations import MIGRATIONS
+from kinone.formats.safetensors import read_safetensors, save_safetensors
+from kinone.formats.strict_json import parse
+
+SUFFIXES = (".safetensors", ".json", ".json.gz", ".json.zst")
+"""What files are written as."""
+
+SAFETENSORS_FORMAT = "kinone.safetensors.v1"
+_FOREIGN = {
+    b"\x89HDF": "an HDF5 file (Keras?)", b"\x93NUM": "a NumPy file", b"GGUF": "a GGUF file",
+}  # fmt: skip
+
+
+def suffix_of(path: Place) -> str:
+    """The suffix that says how to write the file."""
+    name = Path(path).name.lower()
+    for suffix in sorted(SUFFIXES, key=len, reverse=True):
+        if name.endswith(suffix):
+            return suffix
+    raise ArgumentError("save", f"a file name that ends in {', '.join(SUFFIXES)}", repr(os.fspath(path)))
+
+
+def write(path: Place, contents: Contents) -> None:
+    """Write the file that the suffix asks for, whole or not at all."""
+    suffix = suffix_of(path)
+    if suffix != ".safetensors":
+        write_json(path, contents, suffix.removeprefix(".json"))
+        return
+    arrays = dict(contents.state)
+    if strangers := [name for name in arrays if name.startswith(TRAINING)]:
+        raise ArgumentError("save", f"paths that do not begin with {TRAINING}", repr(strangers[0]))
+    about: dict[str, Any] = {"format": SAFETENSORS_FORMAT, "kinone": __version__, "arch": contents.arch}
+    about |= {name: contents.about[name] for name in ABOUT if name in contents.about}
+    if contents.training is not None:
+        about["training"] = _named_arrays(plain(contents.training, "training"), "training", arrays)
+    save_safetensors(path, arrays, {"kinone": json.dumps(about, separators=(",", ":"), allow_nan=False)})
+
+
+def _named_arrays(value: Any, path: str, arrays: dict[str, NDArray[Any]]) -> Any:
+    if isinstance(value, np.ndarray):
+        arrays[TRAINING + path] = value
+        return {"tensor": TRAINING + path}
+    if isinstance(value, list):
+        return [_named_arrays(part, f"{path}.{i}", arrays) for i, part in enumerate(value)]
+    if isinstance(value, dict):
+        return {name: _named_arrays(part, f"{path}.{name}", arrays) for name, part in value.items()}
+    return value
+
+
+def read(path: Place, limit: int | None = None) -> Contents:
+    """What the file holds; `limit` is the number of bytes that a compressed one may grow to."""
+    where = os.fspath(path)
+    with open(path, "rb") as file:
+        head, size = file.read(16), os.fstat(file.fileno()).st_size
+    if head.startswith((GZIP, ZSTD)):
+        return read_json(decompressed(Path(path).read_bytes(), where, limit), where, MIGRATIONS)
+    if len(head) > 8 and head[4:8] == bytes(4):
+        return _from_safetensors(path, where)
+    if head.lstrip(b" \t\r\n").startswith(b"{"):
+        return read_json(Path(path).read_bytes(), where, MIGRATIONS)
+    got = next((what for start, what in _FOREIGN.items() if head.startswith(start)), f"{size} bytes of another kind")
+    raise FormatError(where, "safetensors, a JSON checkpoint or PyTorch's zip file", got)
+
+
+def _from_safetensors(path: Place, where: str) -> Contents:
+    metadata, arrays = read_safetensors(path)
+    if "kinone" not in metadata:
+        return Contents(arrays)
+    text = metadata["kinone"].encode()
+    about = parse(text, where, limit=2 * len(text) + (8 << 20))
+    if not isinstance(about, dict) or about.get("format") != SAFETENSORS_FORMAT or "arch" not in about:
+        raise FormatError(where, f"metadata of the format {SAFETENSORS_FORMAT}", "other metadata")
+    if unknown := about.keys() - {"format", "kinone", "arch", "training", *ABOUT}:
+        raise FormatError(where, "what metadata of Kinone's has", repr(sorted(unknown)[0]))
+    run = {name: arrays.pop(name) for name in list(arrays) if name.startswith(TRAINING)}
+
+    def array(value: dict[str, Any]) -> NDArray[Any]:
+        name = value["tensor"]
+        if value.keys() != {"tensor"} or not isinstance(name, str) or name not in run:
+            raise FormatError(where, "the name of a tensor", repr(value)[:60])
+        return run.pop(name)
+
+    training = replaced(about.get("training"), where, array, "tensor")
+    if run:
+        raise FormatError(where, "tensors that the training names", next(iter(run)))
+    return checked(Contents(arrays, about["arch"], {n: about[n] for n in ABOUT if n in about}, training), where)
