@@ -17,15 +17,17 @@ class Sample:
     """`make()` gives the module, `inputs` are arrays for it, or tuples of them (float32, integers as they are).
 
     `wrong` are inputs of another channel count or rank, with what the error says; `empty` are inputs without a
-    sample, or a text: what the error says. `is_run` is False for containers that define no forward.
+    sample, and `empty_error` what is said to them, if they are refused. `is_run` is False for
+    containers that define no forward.
     """
 
     make: Callable[[], nn.Module]
     inputs: tuple[Any, ...] = ()
     shape: Any = None  # of the output
     wrong: tuple[tuple[tuple[Any, ...], str], ...] = ()
-    empty: tuple[Any, ...] | str | None = None
+    empty: tuple[Any, ...] | None = None
     empty_error: str = ""
+    empty_modes: tuple[bool, ...] = (True, False)  # in which of training and evaluation it is refused
     lazy: Callable[[], nn.Module] | None = None  # the same, made without the number of its inputs
     is_run: bool = True
     idle: tuple[str, ...] = field(default=())  # parameters to which no gradient comes, and the comment says why
@@ -67,7 +69,7 @@ def _norms(rank: int) -> dict[str, Sample]:
     return {
         batch.__name__: Sample(
             lambda: batch(2), (draw(4, 2, *size),), (4, 2, *size), wrong, (draw(0, 2, *size),),
-            "two values for each channel, got 0", lazy=batch,
+            "two values for each channel, got 0", (True,), lazy=batch,
         ),
         instance.__name__: Sample(
             lambda: instance(2, affine=True, track_running_stats=True), (draw(4, 2, *size),), (4, 2, *size), wrong,
@@ -119,6 +121,12 @@ LAYERS: dict[str, Sample] = {
         lambda: nn.PReLU(3), (X,), X.shape, (((draw(2, 4),), r"w of shape .*got \(3,\)"),), (NONE,)
     ),
     "GLU": Sample(nn.GLU, (draw(2, 4),), (2, 2), (((draw(2, 3),), r"\(2, 3\)"),), (draw(0, 4),)),
+    "Bilinear": Sample(
+        lambda: nn.Bilinear(3, 2, 4), (draw(2, 3), draw(2, 2)), (2, 4),
+        (((draw(2, 3), draw(2, 3)), r"x2 \(…, 2\).*\(2, 3\) and \(2, 3\)"),
+         ((draw(2, 3), draw(1, 2)), r"the rest alike")),
+        (draw(0, 3), draw(0, 2)),
+    ),
     "Linear": Sample(
         lambda: nn.Linear(3, 4), (draw(2, 3),), (2, 4), (((draw(2, 5),), r"\(2, 5\)"),), (draw(0, 3),),
         lazy=lambda: nn.Linear(4),
@@ -194,4 +202,52 @@ SEQUENCES: dict[str, Sample] = {
         )
         for name in ("RNN", "GRU", "LSTM")
     },
+}  # fmt: skip
+
+
+# ------------------------------------------------------------------------------ losses
+def probabilities(*shape: int) -> Any:
+    e = np.exp(draw(*shape))
+    return e / e.sum(axis=-1, keepdims=True)
+
+
+def _loss(make: Callable[[], nn.Module], x: Any, target: Any, *wrong: Any, shape: Any = ()) -> Sample:
+    wrong = (((x, target[:1]), r"target"), *wrong)
+    return Sample(
+        make, (x, target), shape, wrong, (x[:0], target[:0]), "at least one loss to take the mean of, got none"
+    )
+
+
+_X, _T, _LABELS = draw(3, 4), draw(4, 3).T.copy(), (draw(3, 4) > 0).astype(np.int64)
+_CLASSES = np.array([3, 0, -100])
+_CLASS_ERROR = ((_X, np.array([0, 1, 4])), "classes from 0 to 3, got 4")
+_CTC = (np.log(probabilities(4, 2, 3)), np.array([[1, 2], [1, 1]]), np.array([4, 3]), np.array([2, 1]))
+LOSSES: dict[str, Sample] = {
+    "MSELoss": _loss(nn.MSELoss, _X, _T),
+    "L1Loss": _loss(nn.L1Loss, _X, _T),
+    "HuberLoss": _loss(lambda: nn.HuberLoss(delta=0.5), _X, _T),
+    "SmoothL1Loss": _loss(lambda: nn.SmoothL1Loss(beta=0.5), _X, _T),
+    "SSELoss": Sample(nn.SSELoss, (_X, _T), (), (((_X, _T[:1]), "target"),), (_X[:0], _T[:0])),
+    "BCELoss": _loss(
+        lambda: nn.BCELoss([1.0, 2.0, 3.0, 4.0]), probabilities(3, 4), probabilities(4, 3).T.copy(),
+        ((_X, _T), "probabilities from 0 to 1"),
+    ),
+    "BCEWithLogits": _loss(
+        lambda: nn.BCEWithLogits(pos_weight=[1.0, 2.0, 3.0, 4.0]), _X, probabilities(4, 3).T.copy(),
+        ((draw(3, 3), draw(3, 3)), r"weights that broadcast to \(3, 3\), got \(4,\)"),
+    ),
+    "FocalLoss": _loss(nn.FocalLoss, _X, _LABELS, ((_X, _LABELS * 2), "targets 0 or 1, got 2")),
+    "HingeLoss": _loss(nn.HingeLoss, _X, 2 * _LABELS - 1, ((_X, _LABELS), "targets −1 or 1, got 0")),
+    "CrossEntropyLoss": _loss(
+        lambda: nn.CrossEntropyLoss([1.0, 2.0, 0.5, 1.5], label_smoothing=0.1), _X, _CLASSES, _CLASS_ERROR
+    ),
+    "NLLLoss": _loss(lambda: nn.NLLLoss([1.0, 2.0, 0.5, 1.5]), _X, _CLASSES, _CLASS_ERROR),
+    "KLDivLoss": _loss(
+        lambda: nn.KLDivLoss("batchmean"), _X, probabilities(4, 3).T.copy(), ((_X, _T), "probabilities ≥ 0")
+    ),
+    "CTCLoss": Sample(
+        nn.CTCLoss, _CTC, (), (((_CTC[0], *_CTC[1:3], np.array([3, 1])), "target_lengths from 0 to 2, got 3"),
+                               ((_CTC[0][0], *_CTC[1:]), r"x \(T, N, C\)")),
+        (_CTC[0][:, :0], *(part[:0] for part in _CTC[1:])), "at least one loss",
+    ),
 }  # fmt: skip

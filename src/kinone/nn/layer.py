@@ -3,6 +3,7 @@
 import inspect
 from typing import Any
 
+from kinone.core.tensor import as_array
 from kinone.errors import ArgumentError
 from kinone.nn.module import Module
 from kinone.ops.window import per_axis
@@ -41,3 +42,8 @@ def probability(where: str, name: str, value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
         raise ArgumentError(where, f"0 ≤ {name} ≤ 1", f"{name}={value!r}")
     return float(value)
+
+
+def as_is(x: Any) -> Any:
+    """A tensor or an array as it is, lists as the array of a tensor."""
+    return x if hasattr(x, "shape") else as_array(x)

@@ -1,13 +1,14 @@
-"""y = x·wᵀ + b: fully connected layers."""
+"""y = x·wᵀ + b: fully connected layers, and those of two inputs."""
 
 from typing import Any
 
-from kinone.errors import ArgumentError
+from kinone.errors import ArgumentError, ShapeError
 from kinone.nn import initialize
+from kinone.nn.layer import Layer, as_is, count
 from kinone.nn.module import Module
 from kinone.nn.parameter import Parameter
 from kinone.nn.state import Shape
-from kinone.ops import linear
+from kinone.ops import expand_dims, linear, reshape
 
 
 class Identity(Module):
@@ -73,3 +74,33 @@ class Linear(Module):
 
     def extra_repr(self) -> str:
         return f"in_features={self.in_features}, out_features={self.out_features}, bias={self.has_bias}"
+
+
+class Bilinear(Layer):
+    """y[…, o] = Σᵢⱼ x1[…, i]·w[o, i, j]·x2[…, j] + b[o].
+
+    >>> Bilinear(2, 3, 4)([[1.0, 2.0]], [[1.0, 2.0, 3.0]]).shape
+    (1, 4)
+    """
+
+    weight: Parameter
+    bias: Parameter | None
+
+    def __init__(self, in1_features: int, in2_features: int, out_features: int, bias: bool = True) -> None:
+        self.in1_features = count("Bilinear", "in1_features", in1_features)
+        self.in2_features = count("Bilinear", "in2_features", in2_features)
+        self.out_features = count("Bilinear", "out_features", out_features)
+        shape = (out_features, in1_features, in2_features)
+        self.weight = Parameter(initialize.fan_in_uniform(shape, in1_features))
+        self.bias = Parameter(initialize.fan_in_uniform((out_features,), in1_features)) if bias else None
+
+    def forward(self, x1: Any, x2: Any) -> Any:
+        x1, x2 = as_is(x1), as_is(x2)
+        shapes = x1.shape, x2.shape
+        wanted = self.in1_features, self.in2_features
+        if shapes[0][:-1] != shapes[1][:-1] or any(s[-1:] != (n,) for s, n in zip(shapes, wanted, strict=True)):
+            expected = f"x1 (…, {wanted[0]}) and x2 (…, {wanted[1]}), the rest alike"
+            raise ShapeError("Bilinear", expected, f"shapes {shapes[0]} and {shapes[1]}")
+        products = expand_dims(x1, -1) * expand_dims(x2, -2)
+        flat = reshape(products, (*shapes[0][:-1], wanted[0] * wanted[1]))
+        return linear(flat, reshape(self.weight, (self.out_features, wanted[0] * wanted[1])), self.bias)
