@@ -147,3 +147,85 @@ def test_truncated_gradients_are_those_of_a_loop_that_detaches(kind):
                 parameter.copy_from(parameter.data - 0.1 * parameter.grad.data)
         ours.zero_grad()
     assert ends == [5, 10, 15, 17]
+
+
+# ------------------------------------------------------------------------------ attention
+L, S, E = 5, 7, 6
+HIDDEN = np.random.default_rng(7).random((L, S)) < 0.3
+PADDING = np.arange(S) >= np.array([7, 5, 6, 4])[:, None]
+SCORES = np.random.default_rng(8).standard_normal((N * 2, L, S))
+ATTENTION: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "plain": ({}, {}),
+    "no bias": ({"bias": False}, {"attn_mask": HIDDEN}),
+    "batch first": ({"batch_first": True}, {"key_padding_mask": PADDING}),
+    "own widths": ({"kdim": 4, "vdim": 3}, {"attn_mask": HIDDEN, "key_padding_mask": PADDING}),
+    "one own width": ({"kdim": 4, "bias": False}, {"average_attn_weights": False}),
+    "added": ({}, {"attn_mask": SCORES, "average_attn_weights": False}),
+    "added and hidden": ({"batch_first": True}, {"attn_mask": SCORES, "key_padding_mask": PADDING}),
+    "more": ({"add_bias_kv": True, "add_zero_attn": True}, {"attn_mask": HIDDEN, "key_padding_mask": PADDING}),
+    "more, added": ({"add_zero_attn": True}, {"attn_mask": SCORES}),
+}
+
+
+def given_to_torch(call: dict[str, Any]) -> dict[str, Any]:
+    call = {name: torch.tensor(value) if isinstance(value, np.ndarray) else value for name, value in call.items()}
+    mask, padding = call.get("attn_mask"), call.get("key_padding_mask")
+    if mask is not None and padding is not None and mask.dtype != padding.dtype:  # PyTorch wants one kind
+        call["key_padding_mask"] = torch.zeros(padding.shape, dtype=mask.dtype).masked_fill(padding, -torch.inf)
+    return call
+
+
+@pytest.mark.parametrize("needs_weights", [True, False])
+@pytest.mark.parametrize(
+    ("name", "form"),
+    [
+        (name, form)
+        for name in ATTENTION
+        for form in ("cross", "of both", "own")
+        if form == "cross" or "width" not in name
+    ],
+)
+def test_attention(name, form, needs_weights):
+    attrs, call = ATTENTION[name]
+    ours, theirs = twins(nn.MultiheadAttention(E, 2, **attrs), torch.nn.MultiheadAttention(E, 2, **attrs))
+    is_first = attrs.get("batch_first", False)
+    widths = (E, attrs.get("kdim", E), attrs.get("vdim", E))
+    lengths = (S, S, S) if form == "own" else (L, S, S)
+    inputs = [
+        pair(*((N, n) if is_first else (n, N)), w, seed=i) for i, (n, w) in enumerate(zip(lengths, widths, strict=True))
+    ]
+    inputs = {"cross": inputs, "of both": [inputs[0], inputs[1], inputs[1]], "own": [inputs[0]] * 3}[form]
+    if form == "own" and "attn_mask" in call:
+        call = {**call, "attn_mask": np.concatenate([call["attn_mask"]] * 2, axis=-2)[..., :S, :]}
+    call = {**call, "need_weights": needs_weights}
+    y, weights = ours(*(x for x, _ in inputs), **call)
+    there, theirs_weights = theirs(*(t for _, t in inputs), **given_to_torch(call))
+    assert (weights is None) == (theirs_weights is None) == (not needs_weights)
+    check(ours, theirs, [y, weights][: 1 + needs_weights], [there, theirs_weights][: 1 + needs_weights], inputs)
+
+
+@pytest.mark.parametrize("is_first", [False, True])
+def test_causal_attention(is_first):
+    attrs = {"batch_first": is_first}
+    ours, theirs = twins(nn.MultiheadAttention(E, 3, **attrs), torch.nn.MultiheadAttention(E, 3, **attrs))
+    x, t = pair(*((N, L) if is_first else (L, N)), E)
+    mask = torch.nn.Transformer.generate_square_subsequent_mask(L, dtype=torch.float64)
+    there = theirs(t, t, t, attn_mask=mask, is_causal=True)
+    check(ours, theirs, ours(x, is_causal=True), there, [(x, t)])
+
+
+def test_attention_without_a_batch():
+    ours, theirs = twins(nn.MultiheadAttention(E, 3), torch.nn.MultiheadAttention(E, 3))
+    (x, t), (m, n) = pair(L, E), pair(S, E, seed=1)
+    padding = np.arange(S) > 4
+    given = {"attn_mask": HIDDEN, "key_padding_mask": padding}
+    check(ours, theirs, ours(x, m, m, **given), theirs(t, n, n, **given_to_torch(given)), [(x, t), (m, n)])
+
+
+def test_first_values_of_attention():
+    kn.random.seed(0)
+    for attrs in ({}, {"kdim": 64, "vdim": 32}):
+        ours, theirs = nn.MultiheadAttention(96, 4, **attrs), torch.nn.MultiheadAttention(96, 4, **attrs)
+        for name, t in theirs.named_parameters():
+            p = ours.param(name).numpy()
+            assert abs(p.std() - t.std().item()) < 0.05 * max(t.std().item(), 1e-9), name

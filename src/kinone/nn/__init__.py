@@ -31,6 +31,7 @@ from kinone.nn.activation import (
     Threshold,
 )
 from kinone.nn.architecture import build, described, kinds_in, register, registered
+from kinone.nn.attention import KVCache, MultiheadAttention
 from kinone.nn.container import Lambda, ModuleDict, ModuleList, Residual, Sequential
 from kinone.nn.convolution import (
     Conv1d,
@@ -95,6 +96,7 @@ from kinone.nn.pooling import (
     MaxUnpool2d,
     MaxUnpool3d,
 )
+from kinone.nn.position import LearnedPositions, RotaryEmbedding, SinusoidalPositions
 from kinone.nn.recurrent import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
 from kinone.nn.resize import PixelShuffle, PixelUnshuffle, Upsample, UpsamplingBilinear2d, UpsamplingNearest2d
 from kinone.nn.sequence import truncated
@@ -185,11 +187,13 @@ __all__ = [
     "InstanceNorm2d",
     "InstanceNorm3d",
     "KLDivLoss",
+    "KVCache",
     "L1Loss",
     "LSTMCell",
     "Lambda",
     "LayerNorm",
     "LeakyReLU",
+    "LearnedPositions",
     "Linear",
     "LoadReport",
     "LogSigmoid",
@@ -206,6 +210,7 @@ __all__ = [
     "Module",
     "ModuleDict",
     "ModuleList",
+    "MultiheadAttention",
     "NLLLoss",
     "PReLU",
     "Parameter",
@@ -222,10 +227,12 @@ __all__ = [
     "ReplicationPad2d",
     "ReplicationPad3d",
     "Residual",
+    "RotaryEmbedding",
     "SSELoss",
     "Sequential",
     "SiLU",
     "Sigmoid",
+    "SinusoidalPositions",
     "SmoothL1Loss",
     "Softmax",
     "Softmin",
