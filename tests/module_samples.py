@@ -202,6 +202,22 @@ SEQUENCES: dict[str, Sample] = {
         )
         for name in ("RNN", "GRU", "LSTM")
     },
+    "MultiheadAttention": Sample(
+        lambda: nn.MultiheadAttention(4, 2, kdim=3, dropout=0.1, rotary=nn.RotaryEmbedding(2)),
+        (draw(5, 2, 4), draw(3, 2, 3), draw(3, 2, 4)), (5, 2, 4),
+        (((draw(5, 2, 3),), r"query \(L, N, 4\), .* got shape \(5, 2, 3\)"),),
+    ),
+    "SinusoidalPositions": Sample(
+        lambda: nn.SinusoidalPositions(3, batch_first=True), _STEPS, (4, 2, 3), (((draw(3, 2),), r"\(3, 2\)"),),
+        (draw(0, 2, 3),),
+    ),
+    "LearnedPositions": Sample(
+        lambda: nn.LearnedPositions(4, 3), _STEPS, (4, 2, 3), (((draw(5, 3),), "at most 4 positions, got 5"),)
+    ),
+    "RotaryEmbedding": Sample(
+        lambda: nn.RotaryEmbedding(4, is_interleaved=True), (draw(2, 3, 4),), (2, 3, 4),
+        (((draw(3, 2),), r"\(3, 2\)"),), (draw(0, 3, 4),),
+    ),
 }  # fmt: skip
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from kinone.core.tensor import Tensor
 from kinone.errors import ArgumentError, DtypeError, GraphError, ShapeError
+from kinone.nn.layer import Layer, count, probability
 from kinone.nn.linear import Linear
 from kinone.nn.module import Module
 from kinone.nn.parameter import Parameter
@@ -91,9 +92,8 @@ class KVCache:
 
 def _array(x: Any) -> Any:
     if isinstance(x, Tensor) and x.requires_grad:
-        raise GraphError(
-            "KVCache", "no gradients to flow", "a graph", hint="call the model inside `with kn.no_grad():`."
-        )
+        hint = "call the model inside `with kn.no_grad():`."
+        raise GraphError("KVCache", "keys and values without gradients", "recorded ones", hint=hint)
     return x.data if isinstance(x, Tensor) else x
 
 
@@ -103,7 +103,7 @@ def _room(like: Any, positions: int) -> Any:
     return np.empty((n, positions, heads, d), like.dtype).swapaxes(1, 2)
 
 
-class MultiheadAttention(Module):
+class MultiheadAttention(Layer):
     """y = (P₁·v₁ | P₂·v₂ | …)·Wᵀ + b,  Pᵢ = softmax(qᵢ·kᵢᵀ/√d + mask): a part of the features for each head i.
 
     q, k and v are linear in query (L, N, embed_dim), key (S, N, kdim) and value (S, N, vdim); `batch_first` puts N
@@ -132,18 +132,15 @@ class MultiheadAttention(Module):
         add_zero_attn: bool = False, kdim: int | None = None, vdim: int | None = None, batch_first: bool = False,
         rotary: Module | None = None,
     ) -> None:  # fmt: skip
+        kdim, vdim = embed_dim if kdim is None else kdim, embed_dim if vdim is None else vdim
         for name, n in (("embed_dim", embed_dim), ("num_heads", num_heads), ("kdim", kdim), ("vdim", vdim)):
-            if (n is not None or name not in ("kdim", "vdim")) and (type(n) is not int or n < 1):
-                raise ArgumentError("MultiheadAttention", f"{name}, a whole number of at least 1", repr(n))
+            count("MultiheadAttention", name, n)
         if embed_dim % num_heads:
             got = f"num_heads={num_heads}"
             raise ArgumentError("MultiheadAttention", f"num_heads that divides embed_dim={embed_dim}", got)
-        if isinstance(dropout, bool) or not isinstance(dropout, int | float) or not 0 <= dropout < 1:
-            raise ArgumentError("MultiheadAttention", "0 ≤ dropout < 1", repr(dropout))
         self.embed_dim, self.num_heads, self.head_dim = embed_dim, num_heads, embed_dim // num_heads
-        self.kdim = embed_dim if kdim is None else kdim
-        self.vdim = embed_dim if vdim is None else vdim
-        self.dropout, self.bias, self.batch_first = dropout, bias, batch_first
+        self.kdim, self.vdim, self.dropout = kdim, vdim, probability("MultiheadAttention", "dropout", dropout)
+        self.bias, self.batch_first = bias, batch_first
         self.add_bias_kv, self.add_zero_attn = add_bias_kv, add_zero_attn
         if self.kdim == self.vdim == embed_dim:
             self.in_proj_weight = _xavier((3 * embed_dim, embed_dim))
@@ -290,10 +287,6 @@ class MultiheadAttention(Module):
         if key.shape[:-1] != value.shape[:-1] or (query.ndim == 3 and query.shape[batch] != key.shape[batch]):
             expected = "one batch in all three, and one length of key and value"
             raise ShapeError("MultiheadAttention", expected, f"shapes {query.shape}, {key.shape} and {value.shape}")
-
-    def extra_repr(self) -> str:
-        own = f"embed_dim={self.embed_dim}, num_heads={self.num_heads}"
-        return f"{own}, dropout={self.dropout}, bias={self.bias}, batch_first={self.batch_first}"
 
 
 def _checked_mask(name: str, mask: Any, shapes: tuple[Shape, ...], dtype: Any) -> Any:

@@ -6,13 +6,13 @@ import numpy as np
 
 from kinone import ops
 from kinone.errors import ArgumentError, ShapeError
-from kinone.nn.module import Module
+from kinone.nn.layer import Layer, count
 from kinone.nn.parameter import Parameter
 from kinone.ops import cos, flip, reshape, roll, sin
 from kinone.random import stream
 
 
-class SinusoidalPositions(Module):
+class SinusoidalPositions(Layer):
     """y[t] = x[t] + p[t],  p[t, 2i] = sin(t·ωᵢ),  p[t, 2i + 1] = cos(t·ωᵢ),  ωᵢ = base^(−2i/dim).
 
     x (T, N, dim), with `batch_first` (N, T, dim), or (T, dim); `offset` is the position of x's first element.
@@ -23,7 +23,7 @@ class SinusoidalPositions(Module):
     """
 
     def __init__(self, dim: int, base: float = 10000.0, batch_first: bool = False) -> None:
-        self.dim = _count("SinusoidalPositions", "dim", dim)
+        self.dim = count("SinusoidalPositions", "dim", dim)
         self.base, self.batch_first = _base("SinusoidalPositions", base), batch_first
         self._table = np.zeros((0, dim))
 
@@ -36,11 +36,8 @@ class SinusoidalPositions(Module):
         table = self._table[offset : offset + steps].astype(x.dtype)
         return x + (table[:, None] if x.ndim == 3 and not self.batch_first else table)
 
-    def extra_repr(self) -> str:
-        return f"dim={self.dim}, base={self.base}, batch_first={self.batch_first}"
 
-
-class LearnedPositions(Module):
+class LearnedPositions(Layer):
     """y[t] = x[t] + w[t], w (max_positions, dim): shapes and `offset` as of `SinusoidalPositions`.
 
     >>> LearnedPositions(8, 4)(np.zeros((3, 2, 4), np.float32)).shape
@@ -48,8 +45,8 @@ class LearnedPositions(Module):
     """
 
     def __init__(self, max_positions: int, dim: int, batch_first: bool = False) -> None:
-        self.max_positions = _count("LearnedPositions", "max_positions", max_positions)
-        self.dim, self.batch_first = _count("LearnedPositions", "dim", dim), batch_first
+        self.max_positions = count("LearnedPositions", "max_positions", max_positions)
+        self.dim, self.batch_first = count("LearnedPositions", "dim", dim), batch_first
         self.weight = Parameter(stream("init").normal((max_positions, dim)))
 
     def forward(self, x: Any, offset: int = 0) -> Any:
@@ -60,11 +57,8 @@ class LearnedPositions(Module):
         table = self.weight[offset : offset + steps]
         return x + (table[:, None] if x.ndim == 3 and not self.batch_first else table)
 
-    def extra_repr(self) -> str:
-        return f"max_positions={self.max_positions}, dim={self.dim}, batch_first={self.batch_first}"
 
-
-class RotaryEmbedding(Module):
+class RotaryEmbedding(Layer):
     """y[t] = R(t)·x[t]: pair i of the features turned by the angle t·base^(−2i/dim), x (…, T, dim).
 
     Queries and keys turned alike give scores that depend on how far they stand apart, and on nothing else. Features i
@@ -76,7 +70,7 @@ class RotaryEmbedding(Module):
     """
 
     def __init__(self, dim: int, base: float = 10000.0, is_interleaved: bool = False) -> None:
-        self.dim = _count("RotaryEmbedding", "dim", dim)
+        self.dim = count("RotaryEmbedding", "dim", dim)
         if dim % 2:
             raise ArgumentError("RotaryEmbedding", "an even dim: features turn in pairs", f"dim={dim}")
         self.base, self.is_interleaved = _base("RotaryEmbedding", base), is_interleaved
@@ -104,9 +98,6 @@ class RotaryEmbedding(Module):
             return np.repeat(c, 2, axis=-1), np.stack([-s, s], axis=-1).reshape(positions, self.dim)
         return np.concatenate([c, c], axis=-1), np.concatenate([-s, s], axis=-1)
 
-    def extra_repr(self) -> str:
-        return f"dim={self.dim}, base={self.base}, is_interleaved={self.is_interleaved}"
-
 
 def _angles(positions: int, dim: int, base: float) -> Any:
     """t·base^(−2i/dim), by t and i."""
@@ -119,12 +110,6 @@ def _steps(where: str, x: Any, dim: int, batch_first: bool) -> int:
         form = "(N, T, {0})" if batch_first else "(T, N, {0})"
         raise ShapeError(where, f"x {form.format(dim)}, or (T, {dim}) of one sequence", f"shape {x.shape}")
     return x.shape[-2] if batch_first else x.shape[0]
-
-
-def _count(where: str, name: str, n: Any) -> int:
-    if not isinstance(n, int) or isinstance(n, bool) or n < 1:
-        raise ArgumentError(where, f"{name}, a whole number of at least 1", repr(n))
-    return n
 
 
 def _base(where: str, base: Any) -> float:

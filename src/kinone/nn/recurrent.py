@@ -6,6 +6,7 @@ import numpy as np
 
 from kinone.errors import ArgumentError, ShapeError
 from kinone.nn import initialize
+from kinone.nn.layer import Layer, count, probability
 from kinone.nn.module import Module
 from kinone.nn.parameter import Parameter
 from kinone.nn.sequence import where_steps_are
@@ -13,7 +14,7 @@ from kinone.nn.state import Shape
 from kinone.ops import concat, dropout, gru, lstm, rnn, stack, swapaxes, unstack
 
 
-class Recurrent(Module):
+class Recurrent(Layer):
     """What RNN, GRU and LSTM have in common; what they compute at a step is the operator's to say."""
 
     gates: int
@@ -27,18 +28,17 @@ class Recurrent(Module):
         where = type(self).__name__
         if hidden_size is None:
             input_size, hidden_size = None, input_size
-        checked_size(where, "num_layers", num_layers, 1)
-        if isinstance(dropout, bool) or not isinstance(dropout, int | float) or not 0 <= dropout <= 1:
-            raise ArgumentError(where, "0 ≤ dropout ≤ 1", repr(dropout))
+        self.num_layers = count(where, "num_layers", num_layers)
+        self.dropout = probability(where, "dropout", dropout)
         if dropout and num_layers == 1:
             hint = "an nn.Dropout behind the layer drops its outputs."
             raise ArgumentError(where, "two layers or more, for dropout lies between them", "num_layers=1", hint=hint)
-        self.input_size, self.hidden_size = input_size, checked_size(where, "hidden_size", hidden_size, 1)
-        self.num_layers, self.bias, self.batch_first, self.dropout = num_layers, bias, batch_first, dropout
-        self.bidirectional, self.return_sequences, self.return_state = bidirectional, return_sequences, return_state
+        self.input_size, self.hidden_size = input_size, count(where, "hidden_size", hidden_size)
+        self.bias, self.batch_first, self.bidirectional = bias, batch_first, bidirectional
+        self.return_sequences, self.return_state = return_sequences, return_state
         self.is_waiting = input_size is None
         if input_size is not None:
-            self.make(checked_size(where, "input_size", input_size, 0))
+            self.make(count(where, "input_size", input_size, 0))
 
     # ------------------------------------------------------------------------------ its parameters
     @property
@@ -133,13 +133,6 @@ class Recurrent(Module):
         parts = [unstack(state[:, None] if is_single else state) for state in given]
         return x, [list(states) for states in zip(*parts, strict=True)]
 
-    def extra_repr(self) -> str:
-        plain = {"num_layers": 1, "bias": True, "batch_first": False, "dropout": 0.0, "bidirectional": False,
-                 "nonlinearity": "tanh", "return_sequences": True, "return_state": True}  # fmt: skip
-        own = {name: value for name, value in vars(self).items() if name in plain and value != plain[name]}
-        named = "".join(f", {name}={value!r}" for name, value in own.items())
-        return f"input_size={self.input_size}, hidden_size={self.hidden_size}{named}"
-
 
 class RNN(Recurrent):
     """h ← φ(W·x[t] + b + U·h + d), φ = tanh or relu: x (T, N, in), h (layers·directions, N, H) → y (T, N, H), h.
@@ -206,7 +199,7 @@ class LSTM(Recurrent):
 
 
 # ------------------------------------------------------------------------------ single steps
-class Cell(Module):
+class Cell(Layer):
     """What RNNCell, GRUCell and LSTMCell have in common."""
 
     gates: int
@@ -216,11 +209,11 @@ class Cell(Module):
         if hidden_size is None:
             input_size, hidden_size = None, input_size
         where = type(self).__name__
-        self.input_size, self.hidden_size = input_size, checked_size(where, "hidden_size", hidden_size, 1)
+        self.input_size, self.hidden_size = input_size, count(where, "hidden_size", hidden_size)
         self.bias = bias
         self.is_waiting = input_size is None
         if input_size is not None:
-            self.make(checked_size(where, "input_size", input_size, 0))
+            self.make(count(where, "input_size", input_size, 0))
 
     def make(self, input_size: int) -> None:
         """Draw the parameters, as PyTorch does: uniform between ±1/√hidden_size."""
@@ -254,9 +247,6 @@ class Cell(Module):
         ends = self.step(x[None], given, weights_of(self, ""))[1:]
         ends = tuple(end[0] for end in ends) if is_single else tuple(ends)
         return ends[0] if len(ends) == 1 else ends
-
-    def extra_repr(self) -> str:
-        return f"input_size={self.input_size}, hidden_size={self.hidden_size}, bias={self.bias}"
 
 
 class RNNCell(Cell):
@@ -319,13 +309,6 @@ def make_weights(module: Module, suffix: str, gates: int, width: int, size: int,
 def weights_of(module: Module, suffix: str) -> list[Any]:
     """The same, in the order in which the operators take them."""
     return [getattr(module, f"{name}{suffix}", None) for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
-
-
-def checked_size(where: str, name: str, n: Any, least: int) -> int:
-    """`n`, if it is a whole number that is large enough."""
-    if not isinstance(n, int) or isinstance(n, bool) or n < least:
-        raise ArgumentError(where, f"{name}, a whole number of at least {least}", repr(n))
-    return n
 
 
 def checked_nonlinearity(where: str, name: str) -> str:
