@@ -164,10 +164,16 @@ void across(const Operands<T, SOURCES>& o, const Term& term, double* sums, const
       long output = line * columns + j0;
       double* to = sums + (output * blocks + block * now) * SUMS;
       if (blocks == 1) to = room + row_sums_scratch<SUMS>(width);
-      row_sums<SUMS, Join>(0, count, now, [&](long r, long j, auto lanes, Vector<double>* t) {
+      const T* x[SOURCES];
+      for (int k = 0; k < SOURCES; k++) x[k] = o.x[k] + walk.at[k] + j0;
+      long ahead = count > row_depth ? steps[row_depth] - steps[0] : 0;
+      row_sums<SUMS, Join>(0, count, now, [=](long r, long j, auto lanes, Vector<double>* t) {
         Vector<double> values[SOURCES], shift{}, given[Term::given + 1];
-        for (int k = 0; k < SOURCES; k++) values[k] = load_doubles(o.x[k] + walk.at[k] + j0 + steps[r] + j, lanes);
-        if (term.is_shifted) shift = load_doubles(o.x[LAST] + walk.at[LAST] + j0 + j, lanes);
+        for (int k = 0; k < SOURCES; k++) {
+          values[k] = load_doubles(x[k] + steps[r] + j, lanes);
+          __builtin_prefetch(x[k] + steps[r] + ahead + j);  // what comes in no order that a processor foresees
+        }
+        if (term.is_shifted) shift = load_doubles(x[LAST] + j, lanes);
         for (int k = 0; k < Term::given; k++) given[k] = load_doubles(term.parameters[k] + output + j, lanes);
         term(values, shift, given, t);
       }, to, room);

@@ -163,14 +163,18 @@ constexpr long row_sums_scratch(long columns) {
   return lane_count * SUMS * columns;
 }
 
+// So many rows are taken in at a time, some of each lane: meanwhile the lanes' sums wait in a cache.
+constexpr long row_depth = 4 * lane_count;
+
 // The sums of one block of rows, for each column: sums[k * columns + j] = Σ over [begin, end) of row. Here the term is
 // term(row, j, count, t), of columns j, j + 1, …; begin is a multiple of 8. `scratch`: row_sums_scratch numbers.
 template <int SUMS, class Join = Add, class Term>
-inline void row_sums(long begin, long end, long columns, const Term& term, double* sums, double* scratch) {
-  constexpr int n = lanes<double>, depth = 4;  // rows of one lane at a time: the lanes' sums wait in a cache
+inline void row_sums(long begin, long end, long columns, const Term& of_rows, double* sums, double* scratch) {
+  constexpr int n = lanes<double>, depth = row_depth / lane_count;
+  const Term term = of_rows;  // a copy is kept in registers, whatever is stored meanwhile
   long row_of_lanes = SUMS * columns;
   for (long i = 0; i < lane_count * row_of_lanes; i++) scratch[i] = Join::none;
-  auto add = [&](long row, long j, auto rows, auto count, double* s) {
+  auto add = [=](long row, long j, auto rows, auto count, double* s) {
     Vector<double> sum[SUMS], t[SUMS];
     for (int k = 0; k < SUMS; k++) sum[k] = load_first<Vector<double>>(s + k * columns, count);
     for (long q = 0; q < rows; q++) {
@@ -182,7 +186,7 @@ inline void row_sums(long begin, long end, long columns, const Term& term, doubl
   struct Depth {
     constexpr operator long() const { return depth; }
   };
-  for (long first = begin; first < end; first += depth * lane_count)
+  for (long first = begin; first < end; first += row_depth)
     for (int lane = 0; lane < lane_count && first + lane < end; lane++) {
       long row = first + lane, rows = (end - row + lane_count - 1) / lane_count, j = 0;
       double* s = scratch + lane * row_of_lanes;

@@ -127,15 +127,15 @@ bool stays_in_cache(const Norm<T>& n, const Operands<T, SOURCES>& o) {
 // ---------------------------------------------------------------------------------- y
 template <class T>
 auto to_y(const Norm<T>& n, const Coefficients& c) {
-  return [&]<bool IN_STATISTICS, bool IN_W>(long s, long w, auto count) {
+  return [=, x = n.x, residual = n.residual, y = n.y, weights = n.w, biases = n.b,
+          least = n.is_rectified ? 0.0 : -infinity]<bool IN_STATISTICS, bool IN_W>(long s, long w, auto count) {
     Doubles mean = value<IN_STATISTICS>(c.mean + s, count), r = value<IN_STATISTICS>(c.r + s, count);
-    Doubles weight = n.w ? value<IN_W>(n.w + w, count) : broadcast(1.0);
-    Doubles bias = n.b ? value<IN_W>(n.b + w, count) : broadcast(-0.0);  // which changes no number
-    Doubles least = broadcast(n.is_rectified ? 0.0 : -infinity);
-    return [=, &n](long i) {
-      Doubles z = (load_doubles(n.x + i, count) - mean) * r * weight + bias;
-      if (n.residual) z += load_doubles(n.residual + i, count);
-      store_doubles(n.y + i, one_nan(z <= least ? least : z), count);
+    Doubles weight = weights ? value<IN_W>(weights + w, count) : broadcast(1.0);
+    Doubles bias = biases ? value<IN_W>(biases + w, count) : broadcast(-0.0);  // which changes no number
+    return [=](long i) {
+      Doubles z = (load_doubles(x + i, count) - mean) * r * weight + bias;
+      if (residual) z += load_doubles(residual + i, count);
+      store_doubles(y + i, one_nan(z <= least ? broadcast(least) : z), count);
     };
   };
 }
@@ -166,17 +166,18 @@ void forward(const Norm<T>& n) {
 // ---------------------------------------------------------------------------------- ∂L/∂x
 template <Second SECOND, class T>
 auto to_gx(const Norm<T>& n, const Coefficients& k) {
-  return [&]<bool IN_STATISTICS, bool IN_W>(long s, long w, auto count) {
+  return [=, x = n.x, g = n.g, y = n.y, gx = n.gx, residual = n.g_residual, product = n.g_product,
+          weights = n.w]<bool IN_STATISTICS, bool IN_W>(long s, long w, auto count) {
     auto of = [&](const double* p) { return value<IN_STATISTICS>(p + s, count); };
     Doubles mean = of(k.mean), r = of(k.r), a = of(k.a), b = of(k.b), c = of(k.c), weight{};
-    if constexpr (SECOND == Second::w) weight = value<IN_W>(n.w + w, count);
-    return [=, &n](long i) {
-      Doubles g = load_doubles(n.g + i, count), x = load_doubles(n.x + i, count) - mean;
-      if constexpr (SECOND == Second::y) g = gradient<SECOND>(g, load_doubles(n.y + i, count));
-      if (n.g_residual) store_doubles(n.g_residual + i, one_nan(g), count);
-      if (n.g_product) store_doubles(n.g_product + i, one_nan(g * (x * r)), count);
-      if constexpr (SECOND == Second::w) g *= weight;
-      store_doubles(n.gx + i, one_nan(g * a + x * b + c), count);
+    if constexpr (SECOND == Second::w) weight = value<IN_W>(weights + w, count);
+    return [=](long i) {
+      Doubles h = load_doubles(g + i, count), centred = load_doubles(x + i, count) - mean;
+      if constexpr (SECOND == Second::y) h = gradient<SECOND>(h, load_doubles(y + i, count));
+      if (residual) store_doubles(residual + i, one_nan(h), count);
+      if (product) store_doubles(product + i, one_nan(h * (centred * r)), count);
+      if constexpr (SECOND == Second::w) h *= weight;
+      store_doubles(gx + i, one_nan(h * a + centred * b + c), count);
     };
   };
 }
@@ -229,22 +230,22 @@ void backward_of_rows(const Norm<T>& n) {
       for (long i = 0; i < width; i++) gw[i] = 0;
       long block = task / lane_count, behind = smaller((block + 1) * lane_block, rows);
       for (long row = block * lane_block + task % lane_count; row < behind; row += lane_count) {
-        const T *g = n.g + row * length, *x = n.x + row * length;
+        const T *g = n.g + row * length, *x = n.x + row * length, *w = n.w;
+        T* gx = n.gx + row * length;
         double first = n.is_centred && length ? x[0] : 0, s[4];
-        lane_sums<4>(length, [&](long i, auto count, Doubles* t) {
+        lane_sums<4>(length, [=](long i, auto count, Doubles* t) {
           Doubles values[] = {load_doubles(g + i, count), broadcast(1.0), load_doubles(x + i, count)};
-          if (n.w) values[1] = load_doubles(n.w + i, count);
+          if (w) values[1] = load_doubles(w + i, count);
           Gradient<Second::w>{}(values, broadcast(first), nullptr, t);
         }, s);
         set(n, k, row, s, first, 1);
-        Doubles mean = broadcast(k.mean[row]), r = broadcast(k.r[row]);
-        auto put = [&](long i, auto count) {
+        double mean = k.mean[row], r = k.r[row], a = k.a[row], b = k.b[row], c = k.c[row];
+        auto put = [=](long i, auto count) {
           Doubles gi = load_doubles(g + i, count), centred = load_doubles(x + i, count) - mean;
           store_doubles(gw + i, load_doubles(gw + i, count) + gi * (centred * r), count);
           store_doubles(gb + i, load_doubles(gb + i, count) + gi, count);
-          if (n.w) gi *= load_doubles(n.w + i, count);
-          Doubles gx = gi * broadcast(k.a[row]) + centred * broadcast(k.b[row]) + broadcast(k.c[row]);
-          store_doubles(n.gx + row * length + i, one_nan(gx), count);
+          if (w) gi *= load_doubles(w + i, count);
+          store_doubles(gx + i, one_nan(gi * a + centred * b + c), count);
         };
         long i = 0;
         for (; i + lanes<double> <= length; i += lanes<double>) put(i, Whole{});
@@ -291,13 +292,14 @@ void backward_of_given(const Norm<T>& n) {
     n.var_gradient[at] = one_nan(T(-0.5 * scale * (gw * r)));
   };
   reduce(o, term, room + 6 * outputs, finish);
-  sweep(n, [&]<bool IN_STATISTICS, bool IN_W>(long s, long, auto count) {
+  sweep(n, [=, g = n.g, y = n.y, gx = n.gx, residual = n.g_residual]<bool IN_STATISTICS, bool IN_W>(
+               long s, long, auto count) {
     Doubles scale = value<IN_STATISTICS>(k.a + s, count);
-    return [=, &n](long i) {
-      Doubles g = load_doubles(n.g + i, count);
-      if constexpr (SECOND == Second::y) g = gradient<SECOND>(g, load_doubles(n.y + i, count));
-      if (n.g_residual) store_doubles(n.g_residual + i, one_nan(g), count);
-      store_doubles(n.gx + i, one_nan(g * scale), count);
+    return [=](long i) {
+      Doubles passed = load_doubles(g + i, count);
+      if constexpr (SECOND == Second::y) passed = gradient<SECOND>(passed, load_doubles(y + i, count));
+      if (residual) store_doubles(residual + i, one_nan(passed), count);
+      store_doubles(gx + i, one_nan(passed * scale), count);
     };
   });
 }
