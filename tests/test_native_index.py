@@ -1,5 +1,6 @@
 """Native scattering and resizing on larger arrays, and what they leave to the reference."""
 
+import os
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from kinone.kernels.index import reference
 from kinone.kernels.resize import reference as resizing
 from kinone.ops import resize
 from kn1.arithmetic import laid_out, same_bits
+from processes import in_a_process
 
 native: Any = settings.native
 if native is None:
@@ -83,3 +85,33 @@ def test_lines_that_reach_outside_are_left_to_the_reference():
     assert native.resize_forward(x, [line]) is NotImplemented
     assert native.resize_backward(x, [line], (3,)) is NotImplemented
     assert native.resize_forward(x, [line, line]) is NotImplemented
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs mmap and mprotect")
+def test_no_byte_outside_an_array_is_read():
+    code = """
+import numpy as np
+from kinone import kernels
+from kinone.kernels.index import reference
+from kinone.kernels.random import reference as random
+from kinone.kernels.resize import reference as resizing
+from processes import at_the_edge
+
+rng, key = np.random.default_rng(0), np.array([1, 2], np.uint32)
+line = np.array([[0, 1], [1, 2], [3, 4]]), np.array([[0.5, 0.5], [1, 2], [0.25, 0.75]])
+for dtype in (np.float32, np.float64):
+    for is_end in (False, True):
+        for n in (1, 3, 16, 17, 40):
+            def edge(*shape):
+                return at_the_edge(rng.integers(-9, 9, shape).astype(dtype), is_end)
+            places, rows, images = at_the_edge(rng.integers(-5, 5, 7), is_end), edge(7, n), edge(1, 5, 5, n)
+            for name, args, plain in (("scatter_index", (rows, (places,), (5, n)), reference),
+                                      ("dropout", (rows, key, 3, 0.5), random),
+                                      ("dropout", (images.transpose(0, 3, 1, 2), key, 3, 0.5), random),
+                                      ("resize_forward", (images.transpose(0, 3, 1, 2), [line, line]), resizing),
+                                      ("resize_forward", (edge(1, n, 5, 5), [line, line]), resizing),
+                                      ("resize_backward", (edge(1, n, 3, 3), [line, line], (5, 5)), resizing)):
+                assert np.array_equal(getattr(kernels, name)(*args), getattr(plain, name)(*args)), name
+"""
+    ran = in_a_process(code)
+    assert ran.returncode == 0, ran.stderr

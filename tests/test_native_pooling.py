@@ -1,5 +1,6 @@
 """The native pooling beside the emulation on larger images, and what no table says: layouts, edges, bad indices."""
 
+import os
 from typing import Any
 
 import hypothesis.extra.numpy as hnp
@@ -14,6 +15,7 @@ from kinone.kernels import settings
 from kinone.kernels.pooling import reference
 from kn1 import pooling as kn1
 from kn1.arithmetic import laid_out, same_bits
+from processes import in_a_process
 
 native: Any = settings.native
 if native is None:
@@ -75,3 +77,37 @@ def test_what_is_not_floating_point_is_the_references():
     assert native.avg_pool_forward(x, np.ones(2), (2,), (2,), ((0, 0),)) is NotImplemented
     assert native.max_pool_forward(x, (2,), (2,), ((0, 0),), (1,), (2,)) is NotImplemented
     assert native.max_pool_backward(x, x, (4,)) is NotImplemented
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs mmap and mprotect")
+def test_no_byte_outside_an_array_is_read():
+    code = """
+import numpy as np
+from kinone import kernels
+from kinone.kernels.pooling import reference
+from processes import at_the_edge
+
+rng = np.random.default_rng(0)
+for dtype in (np.float32, np.float64):
+    for shape, k, s, p in [((1, 1, 1, 1), 1, 1, 0), ((1, 3, 5, 7), 2, 2, 0), ((2, 17, 9, 9), 3, 2, 1),
+                           ((1, 40, 6, 7), 3, 1, 1), ((1, 70, 4, 4), 4, 1, 0), ((3, 33, 5, 5), 2, 3, 1)]:
+        out = tuple((n + 2 * p - k) // s + 1 for n in shape[2:])
+        given = (k, k), (s, s), ((p, p), (p, p))
+        for is_end in (False, True):
+            for is_last in (False, True):
+                def edge(a):
+                    if not is_last:
+                        return at_the_edge(a, is_end)
+                    return np.moveaxis(at_the_edge(np.moveaxis(a, 1, -1).copy(), is_end), -1, 1)
+                x, g = (edge(rng.integers(-9, 9, (*shape[:2], *size)).astype(dtype)) for size in (shape[2:], out))
+                counts = at_the_edge(np.full(out, 4.0), is_end)
+                y, indices = kernels.max_pool_forward(x, *given, (1, 1), out)
+                expected = reference.max_pool_forward(x, *given, (1, 1), out)
+                assert np.array_equal(y, expected[0]) and np.array_equal(indices, expected[1])
+                for name, args in (("max_pool_backward", (g, edge(indices), shape[2:])),
+                                   ("avg_pool_forward", (x, counts, *given)),
+                                   ("avg_pool_backward", (g, counts, shape[2:], *given))):
+                    assert np.array_equal(getattr(kernels, name)(*args), getattr(reference, name)(*args))
+"""
+    ran = in_a_process(code)
+    assert ran.returncode == 0, ran.stderr
