@@ -70,19 +70,19 @@ def plain(value: Any, where: str) -> Any:
     raise ArgumentError(where, "numbers, text, lists, dicts and arrays", f"a {type(value).__name__}")
 
 
-def replaced(value: Any, where: str, array: Callable[[dict[str, Any]], NDArray[Any]], mark: str) -> Any:
-    """Plain data as `plain` gave it, with arrays again where dicts with the key `mark` stand for them."""
+def unplain(value: Any, where: str, array: Callable[[dict[str, Any]], Any] | None = None) -> Any:
+    """Plain data in its own kinds again, with what `array` makes of the dicts that stand for arrays."""
     if isinstance(value, list):
-        return [replaced(part, where, array, mark) for part in value]
+        return [unplain(part, where, array) for part in value]
     if not isinstance(value, dict):
         return value
-    if mark in value:
+    if "tensor" in value and array:
         return array(value)
     if value.keys() == {"float"}:
         if value["float"] not in ("inf", "-inf", "nan"):
             raise FormatError(where, "inf, -inf or nan", repr(value["float"]))
         return float(value["float"])
-    return {key: replaced(part, where, array, mark) for key, part in value.items()}
+    return {key: unplain(part, where, array) for key, part in value.items()}
 
 
 # ------------------------------------------------------------------------------ back into a model

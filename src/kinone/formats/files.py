@@ -12,7 +12,7 @@ from kinone._version import __version__
 from kinone.errors import ArgumentError, FormatError
 from kinone.formats.atomic import Place
 from kinone.formats.compression import GZIP, ZSTD, decompressed
-from kinone.formats.contents import ABOUT, TRAINING, Contents, checked, plain, replaced
+from kinone.formats.contents import ABOUT, TRAINING, Contents, checked, plain, unplain
 from kinone.formats.json_checkpoint import read_json, write_json
 from kinone.formats.migrations import MIGRATIONS
 from kinone.formats.safetensors import read_safetensors, save_safetensors
@@ -96,7 +96,7 @@ def _from_safetensors(path: Place, where: str) -> Contents:
             raise FormatError(where, "the name of a tensor", repr(value)[:60])
         return run.pop(name)
 
-    training = replaced(about.get("training"), where, array, "tensor")
+    training = unplain(about.get("training"), where, array)
     if run:
         raise FormatError(where, "tensors that the training names", next(iter(run)))
     return checked(Contents(arrays, about["arch"], {n: about[n] for n in ABOUT if n in about}, training), where)

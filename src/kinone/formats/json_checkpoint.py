@@ -22,7 +22,7 @@ from kinone._version import __version__
 from kinone.errors import ArgumentError, FormatError
 from kinone.formats.atomic import Place, writing
 from kinone.formats.compression import compressing
-from kinone.formats.contents import ABOUT, FORMAT, Contents, checked, plain
+from kinone.formats.contents import ABOUT, FORMAT, Contents, checked, plain, unplain
 from kinone.formats.strict_json import Span, parse
 
 Text = bytes | bytearray
@@ -125,7 +125,7 @@ def _contents(tree: Tree, where: str) -> Contents:
     if not isinstance(state, dict) or not all(isinstance(value, np.ndarray) for value in state.values()):
         raise FormatError(where, "a state of arrays by path", "something else")
     about = {name: tree[name] for name in ABOUT if name in tree}
-    return checked(Contents(state, tree["arch"], about, tree.get("training")), where)
+    return checked(Contents(state, tree["arch"], about, unplain(tree.get("training"), where)), where)
 
 
 def _check_digest(text: Text, tree: Tree, where: str) -> None:
