@@ -35,6 +35,7 @@ class RunningNorm(Layer):
     """What norms with running statistics share."""
 
     ranks: ClassVar[tuple[int, ...]]  # how many axes x may have
+    counts: ClassVar[bool] = True  # whether batches are counted even where nothing needs it
     weight: Parameter | None
     bias: Parameter | None
     running_mean: Tensor | None
@@ -95,9 +96,9 @@ class RunningNorm(Layer):
         """Let the running statistics follow a batch whose variance is taken over n values."""
         if self.running_mean is None or self.running_var is None or self.num_batches_tracked is None:
             return
-        batches = self.num_batches_tracked.data + 1
-        share = 1 / int(batches) if self.momentum is None else self.momentum
-        self.num_batches_tracked.data = np.asarray(batches)
+        if self.counts or self.momentum is None:
+            self.num_batches_tracked.data = np.asarray(self.num_batches_tracked.data + 1)
+        share = 1 / self.num_batches_tracked.item() if self.momentum is None else self.momentum
         for running, new in ((self.running_mean, mean), (self.running_var, biased * (n / (n - 1)))):
             old = running.data
             running.data = (old * (1 - share) + new * share).astype(old.dtype, copy=False)
@@ -173,6 +174,8 @@ class BatchNorm3d(BatchNorm):
 
 class InstanceNorm(RunningNorm):
     """y = w·(x − μ)/√(σ² + ε) + b, μ and σ² of each channel of each sample."""
+
+    counts = False  # in PyTorch num_batches_tracked stays 0 here
 
     def __init__(
         self, num_features: int | None = None, eps: float = 1e-5, momentum: float | None = 0.1, affine: bool = False,
