@@ -55,6 +55,35 @@ def test_what_changed_after_the_constructor_is_described():
     assert nn.described(model)["changed"]["b"] is None
 
 
+class Stack(nn.Module):
+    """Layers in a container that its constructor makes."""
+
+    def __init__(self, n: int) -> None:
+        self.layers = nn.Sequential(nn.Linear(n, n), nn.Tanh(), nn.Linear(n, n))
+
+    def forward(self, x: Any) -> Any:
+        return self.layers(x)
+
+
+@pytest.mark.parametrize("change", ["replaced", "one more", "one less", "in between"])
+def test_what_changed_in_a_container_of_its_own_is_described(change):
+    """A new head on a published model, above all."""
+    model: Any = Stack(3)
+    if change == "replaced":
+        model.layers[2] = nn.Linear(3, 5)
+    elif change == "one more":
+        model.layers.append(nn.Linear(3, 5))
+    elif change == "one less":
+        del model.layers[1]
+    else:
+        model.layers.insert(1, nn.Linear(3, 3, bias=False))
+    copy = nn.build(json.loads(json.dumps(nn.described(model))), {**KINDS, "Stack": Stack})
+    assert copy.load_state_dict(model.state_dict()).is_complete
+    assert np.array_equal(copy(X).data, model(X).data)
+    assert nn.described(copy) == nn.described(model)
+    assert "changed" not in nn.described(Stack(3))
+
+
 def test_a_shared_module_stays_shared():
     shared = nn.Linear(3, 3)
     model = Pair(3, inner=Pair(3, inner=shared))

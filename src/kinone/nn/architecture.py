@@ -107,8 +107,11 @@ def _changes(module: Module) -> list[tuple[str, Module | None]]:
         if id(owner) in seen:
             continue
         seen.add(id(owner))
-        own, given = vars(owner), {id(part) for part in _modules_in(owner.get_config())}
-        changed = set() if owner.describes_children else own.get("_changed", set())
+        is_listed = owner.describes_children  # in its own description, of which only that of `module` is written here
+        own, given = vars(owner), {id(part) for part in _modules_in({} if is_listed else owner.get_config())}
+        if is_listed and owner is module:
+            continue
+        changed = own.get("_changed", set())
         for name, value in own.items():
             place = f"{path}.{name}" if path else name
             if isinstance(value, Module) and id(value) in given:
