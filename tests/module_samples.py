@@ -266,4 +266,24 @@ LOSSES: dict[str, Sample] = {
                                ((_CTC[0][0], *_CTC[1:]), r"x \(T, N, C\)")),
         (_CTC[0][:, :0], *(part[:0] for part in _CTC[1:])), "at least one loss",
     ),
+    "TransformerEncoderLayer": Sample(
+        lambda: nn.TransformerEncoderLayer(4, 2, 6, activation="gelu", norm_first=True, rotary=nn.RotaryEmbedding(2)),
+        (draw(5, 2, 4),), (5, 2, 4), (((draw(5, 2, 3),), r"\(5, 2, 3\)"),),
+    ),
+    "TransformerDecoderLayer": Sample(
+        lambda: nn.TransformerDecoderLayer(4, 2, 6, activation=ops.silu), (draw(5, 2, 4), draw(3, 2, 4)), (5, 2, 4),
+        (((draw(5, 2, 4), draw(3, 2, 3)), r"key \(S, N, 4\), .* got shape \(3, 2, 3\)"),),
+    ),
+    "TransformerEncoder": Sample(
+        lambda: nn.TransformerEncoder(nn.TransformerEncoderLayer(4, 2, 6), 2, nn.LayerNorm(4)),
+        (draw(5, 2, 4),), (5, 2, 4), (((draw(5, 2, 3),), r"\(5, 2, 3\)"),),
+    ),
+    "TransformerDecoder": Sample(
+        lambda: nn.TransformerDecoder(nn.TransformerDecoderLayer(4, 2, 6), 2), (draw(5, 2, 4), draw(3, 2, 4)),
+        (5, 2, 4), (((draw(5, 2, 4), draw(3, 2, 3)), r"\(3, 2, 3\)"),),
+    ),
+    "Transformer": Sample(
+        lambda: nn.Transformer(4, 2, 1, 2, 6, batch_first=True), (draw(2, 3, 4), draw(2, 5, 4)), (2, 5, 4),
+        (((draw(2, 3, 4), draw(1, 5, 4)), "one batch in all three"),), (draw(0, 3, 4), draw(0, 5, 4)),
+    ),
 }  # fmt: skip

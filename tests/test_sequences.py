@@ -455,3 +455,82 @@ def test_rotary_scores_know_distances_only(is_interleaved):
     scores = rope(q, 0) @ rope(k, 0).T
     np.testing.assert_allclose(rope(q, 40) @ rope(k, 40).T, scores, rtol=1e-12, atol=1e-13)
     assert kn.gradcheck(rope, kn.Tensor(normal(2, 3, 4)))
+
+
+# ------------------------------------------------------------------------------ transformers
+def test_layers_of_a_stack_are_copies_that_go_their_own_way():
+    layer = nn.TransformerEncoderLayer(E, HEADS, 16)
+    encoder: Any = nn.TransformerEncoder(layer, 2)
+    first, second = encoder.layers
+    assert same(first.linear1.weight, second.linear1.weight)
+    shared = {id(p.data) for p in layer.parameters()} & {id(p.data) for p in encoder.parameters()}
+    assert not shared and len(list(encoder.parameters())) == 2 * len(list(layer.parameters()))
+    model: Any = nn.Transformer(E, HEADS, 2, 2, 16)
+    first, second = model.encoder.layers
+    assert not same(first.linear1.weight, second.linear1.weight)
+    assert np.abs(first.linear1.weight.numpy()).max() <= (6 / (16 + E)) ** 0.5
+
+
+@pytest.mark.parametrize("norm_first", [False, True])
+def test_generation_with_a_cache_is_the_whole_sequence(norm_first):
+    kn.random.seed(1)
+    model: Any = nn.Transformer(E, HEADS, 1, 2, 16, norm_first=norm_first).double().eval()
+    memory, x = model.encoder(normal(T, N, E)), normal(7, N, E, seed=1)
+    cache = nn.KVCache()
+    with kn.no_grad():
+        whole = model.decoder(x, memory, tgt_is_causal=True)
+        steps = [model.decoder(x[t : t + 1], memory, tgt_is_causal=True, cache=cache).numpy() for t in range(7)]
+    assert len(cache) == 7
+    np.testing.assert_allclose(np.concatenate(steps), whole.numpy(), rtol=0, atol=1e-14)
+
+
+def test_causal_outputs_do_not_know_the_future():
+    layer, x = made(nn.TransformerEncoderLayer, E, HEADS, 16, rotary=nn.RotaryEmbedding(4)).eval(), normal(T, N, E)
+    y = layer(x, is_causal=True).numpy()
+    x[4:] += 1
+    assert same(layer(x, is_causal=True)[:4], y[:4]) and not same(layer(x)[:4], y[:4])
+
+
+def test_dropout_of_a_transformer_layer():
+    """Four places in training, none in use; p = 1 leaves the residual path alone."""
+    layer, x = made(nn.TransformerEncoderLayer, E, HEADS, 16, dropout=0.5, norm_first=True), normal(T, N, E)
+    start = kn.random.stream("dropout").step
+    layer(x)
+    assert kn.random.stream("dropout").step == start + 4
+    assert same(layer.eval()(x), layer(x)) and kn.random.stream("dropout").step == start + 4
+    layer.train().dropout1.p = layer.dropout2.p = 1.0
+    assert same(layer(x), x)
+
+
+@pytest.mark.parametrize("activation", ["relu", "gelu", "silu", kn.tanh, nn.GELU()])
+def test_activations(activation):
+    layer, x = made(nn.TransformerEncoderLayer, E, HEADS, 16, activation=activation, norm_first=True), normal(T, N, E)
+    f: Any = getattr(kn, activation) if isinstance(activation, str) else activation
+    layer.eval()
+    middle = x + layer.self_attn(layer.norm1(x), need_weights=False)[0]
+    assert same(layer(x), middle + layer.linear2(f(layer.linear1(layer.norm2(middle)))))
+
+
+STACKED: dict[str, tuple[Callable[[], Any], str]] = {
+    "activation": (
+        lambda: nn.TransformerEncoderLayer(E, 2, activation="swoosh"),
+        r"'relu', 'gelu', 'silu' or a function",
+    ),
+    "width": (lambda: nn.TransformerDecoderLayer(E, 2, 0), r"dim_feedforward to be an integer of at least 1"),
+    "dropout": (lambda: nn.TransformerEncoderLayer(E, 2, dropout=2.0), r"0 ≤ dropout ≤ 1"),
+    "layers": (lambda: nn.TransformerEncoder(nn.Identity(), -1), r"num_layers to be an integer of at least 0"),
+    "input": (lambda: nn.Transformer(E, 2, 1, 1, 8)(A[..., :4], A), r"query \(L, N, 8\)"),
+}
+
+
+@pytest.mark.parametrize(("call", "match"), STACKED.values(), ids=STACKED)
+def test_bad_input_of_transformers_is_refused(call, match):
+    with pytest.raises(KinoneError, match=match):
+        call()
+
+
+def test_an_error_says_in_which_layer():
+    model = nn.Transformer(E, 2, 1, 1, 8)
+    with pytest.raises(ShapeError) as caught:
+        model(A[..., :4], A)
+    assert caught.value.__notes__ == ["in Transformer.encoder.layers.0.self_attn (MultiheadAttention)"]

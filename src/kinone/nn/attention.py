@@ -143,12 +143,12 @@ class MultiheadAttention(Layer):
         self.bias, self.batch_first = bias, batch_first
         self.add_bias_kv, self.add_zero_attn = add_bias_kv, add_zero_attn
         if self.kdim == self.vdim == embed_dim:
-            self.in_proj_weight = _xavier((3 * embed_dim, embed_dim))
+            self.in_proj_weight = xavier((3 * embed_dim, embed_dim))
         else:
             self.in_proj_weight = None
-            self.q_proj_weight = _xavier((embed_dim, embed_dim))
-            self.k_proj_weight = _xavier((embed_dim, self.kdim))
-            self.v_proj_weight = _xavier((embed_dim, self.vdim))
+            self.q_proj_weight = xavier((embed_dim, embed_dim))
+            self.k_proj_weight = xavier((embed_dim, self.kdim))
+            self.v_proj_weight = xavier((embed_dim, self.vdim))
         self.in_proj_bias = Parameter(np.zeros(3 * embed_dim, np.float32)) if bias else None
         self.out_proj = Linear(embed_dim, embed_dim, bias=bias)
         if bias:
@@ -300,7 +300,7 @@ def _checked_mask(name: str, mask: Any, shapes: tuple[Shape, ...], dtype: Any) -
     return mask if mask.dtype.kind == "b" else mask.astype(dtype)
 
 
-def _xavier(shape: tuple[int, int]) -> Parameter:
+def xavier(shape: tuple[int, int]) -> Parameter:
     """Uniform between ±√(6/(inputs + outputs)), as PyTorch draws these."""
     bound = sqrt(6 / sum(shape))
     return Parameter(stream("init").uniform(shape, low=-bound, high=bound))
