@@ -22,7 +22,7 @@ from numpy import (
     uint64,
 )
 
-from kinone import errors, formats, nn, optim, random
+from kinone import errors, formats, models, nn, optim, random
 from kinone._version import __version__
 from kinone.core.check import gradcheck, gradgradcheck
 from kinone.core.modes import enable_grad, no_grad

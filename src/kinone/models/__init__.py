@@ -1,0 +1,41 @@
+"""Networks: ready to train, with published weights if there are any."""
+
+from kinone.models.efficientnet import (
+    ConvNormActivation,
+    EfficientNet,
+    MBConv,
+    SqueezeExcitation,
+    efficientnet_b0,
+    efficientnet_b1,
+    efficientnet_b2,
+    efficientnet_b3,
+    efficientnet_b4,
+    efficientnet_b5,
+    efficientnet_b6,
+    efficientnet_b7,
+)
+from kinone.models.lenet import LeNet
+from kinone.models.mlp import MLP
+from kinone.models.resnet import BasicBlock, Bottleneck, ResNet, resnet18, resnet34, resnet50, resnet101, resnet152
+from kinone.nn import Module, kinds_in
+from kinone.nn.transfer import freeze, replace_head
+
+__all__ = [
+    "MLP", "MODELS", "MODULES", "BasicBlock", "Bottleneck", "ConvNormActivation", "EfficientNet", "LeNet", "MBConv",
+    "ResNet", "SqueezeExcitation", "efficientnet_b0", "efficientnet_b1", "efficientnet_b2", "efficientnet_b3",
+    "efficientnet_b4", "efficientnet_b5", "efficientnet_b6", "efficientnet_b7", "freeze", "replace_head", "resnet18",
+    "resnet34", "resnet50", "resnet101", "resnet152",
+]  # fmt: skip
+
+MODULES = kinds_in(
+    value
+    for name, value in list(globals().items())
+    if name in __all__ and isinstance(value, type) and issubclass(value, Module)
+)
+"""The classes by name: what a checkpoint may be made of, besides layers."""
+
+MODELS = {f.__name__: f for f in (
+    resnet18, resnet34, resnet50, resnet101, resnet152, efficientnet_b0, efficientnet_b1, efficientnet_b2,
+    efficientnet_b3, efficientnet_b4, efficientnet_b5, efficientnet_b6, efficientnet_b7,
+)}  # fmt: skip
+"""The functions that make published networks, by name: what `kinone train --model` takes."""
