@@ -36,8 +36,10 @@ void turn(T* to, long to_row, const T* from, long from_row, long rows, long colu
 
 // The taps through which output o of an axis sees an element.
 Range taps(const Windows& w, int axis, long o) {
-  long start = o * w.stride[axis] - w.before[axis], d = w.dilation[axis];
-  return {start < 0 ? blocks(-start, d) : 0, min(w.kernel[axis], blocks(w.size[axis] - start, d))};
+  long start = o * w.stride[axis] - w.before[axis], d = w.dilation[axis], n = w.kernel[axis];
+  bool is_inside = start >= 0 && start + (n - 1) * d < w.size[axis];
+  if (is_inside) return {0, n};
+  return {start < 0 ? blocks(-start, d) : 0, min(n, blocks(w.size[axis] - start, d))};
 }
 
 // The outputs whose windows hold elements [i, j) of an axis, without dilation.
@@ -45,6 +47,13 @@ Range outputs(const Windows& w, int axis, long i, long j) {
   long first = i + w.before[axis] - w.kernel[axis] + 1;
   return {first > 0 ? blocks(first, w.stride[axis]) : 0,
           min(w.out[axis], (j - 1 + w.before[axis]) / w.stride[axis] + 1)};
+}
+
+// The same for element i, from what it was for an element before, or {0, 0}: without a division.
+void advance(const Windows& w, int axis, long i, Range& outputs) {
+  long at = i + w.before[axis], step = w.stride[axis];
+  while (outputs.first * step + w.kernel[axis] <= at) outputs.first++;
+  while (outputs.last < w.out[axis] && outputs.last * step <= at) outputs.last++;
 }
 
 // The rows of x that outputs [i, j) of the first axis see.
@@ -58,6 +67,33 @@ template <class T>
 struct Sheet {
   const T* data;
   long step[3], channels;
+};
+
+// What a window holds, in order: how far in memory, and in the flat image, from its first element. Most windows hold as
+// much as the one before. Along an axis, elements are so many `apart`.
+struct Held {
+  long *offset, *place, count = 0;
+  long lengths[3] = {};
+
+  // `room`: two numbers for each element.
+  Held(long* room, long most) : offset(room), place(room + most) {}
+
+  void hold(const Range (&ranges)[3], const long (&apart)[3], const long (&steps)[3], const long (&places)[3]) {
+    bool is_known = count > 0;
+    for (int axis = 0; axis < 3; axis++) {
+      long length = ranges[axis].last - ranges[axis].first;
+      is_known &= length == lengths[axis];
+      lengths[axis] = length;
+    }
+    if (is_known) return;
+    count = 0;
+    for (long p = 0; p < lengths[0]; p++)
+      for (long q = 0; q < lengths[1]; q++)
+        for (long r = 0; r < lengths[2]; r++, count++) {
+          offset[count] = p * apart[0] * steps[0] + q * apart[1] * steps[1] + r * apart[2] * steps[2];
+          place[count] = p * apart[0] * places[0] + q * apart[1] * places[1] + r * apart[2] * places[2];
+        }
+  }
 };
 
 // f(c) for channels [c, c + n), the last of them twice if n does not divide their number.
@@ -76,11 +112,11 @@ inline void at_width(long channels, const F& f) {
   f.template operator()<n>();
 }
 
-// body(sheet, first row, last row, y, indices, scratch) for bands of rows of all results, each `row` positions wide;
-// needed(first, last) are the rows of x for that, and `bytes` is how much scratch a band needs for each of them.
+// body(sheet, first row, last row, y, indices, held, scratch) for bands of rows of all results, each `row` positions
+// wide; needed(first, last) are the rows of x for that, and scratch is room for as many numbers.
 template <class T, class Needed, class Body>
-void in_bands(const Images<T>& x, const long (&size)[3], const long (&out)[3], T* y, long* indices,
-              const Needed& needed, const Body& body) {
+void in_bands(const Images<T>& x, const long (&size)[3], const long (&out)[3], const long (&kernel)[3], T* y,
+              long* indices, const Needed& needed, const Body& body) {
   long x_row = size[1] * size[2], row = out[1] * out[2], rows = out[0];
   long wide = x.is_channels_last ? x.channels : lanes<T>;
   long height = max(1, min(rows, band / max(1, row * wide))), bands = blocks(rows, height);
@@ -91,14 +127,18 @@ void in_bands(const Images<T>& x, const long (&size)[3], const long (&out)[3], T
   }
   size_t tile = blocks(most * x_row * wide, lanes<T>) * vector_bytes, result = height * row * wide;
   long planes = x.batch * x.channels, sheets = x.is_channels_last ? x.batch : blocks(planes, wide);
-  size_t bytes = tile + (x.is_channels_last ? 0 : tile + result * (sizeof(T) + sizeof(long)));
+  long most_held = min(kernel[0], size[0]) * min(kernel[1], size[1]) * min(kernel[2], size[2]);
+  size_t room = blocks(2 * most_held * sizeof(long), vector_bytes) * vector_bytes;
+  size_t bytes = room + tile + (x.is_channels_last ? 0 : tile + result * (sizeof(T) + sizeof(long)));
   auto task = [&](long task, char* scratch) {
+    Held held(reinterpret_cast<long*>(scratch), most_held);
+    scratch += room;
     long sheet = task / bands, first = task % bands * height, last = min(first + height, rows);
     Range seen = needed(first, last);
     if (x.is_channels_last) {
       long at = (sheet * rows + first) * row * wide;
       body(Sheet<T>{x.data + sheet * x.apart, {x.step[0], x.step[1], x.step[2]}, wide}, first, last, y + at,
-           indices ? indices + at : nullptr, scratch);
+           indices ? indices + at : nullptr, held, scratch);
       return;
     }
     T* from = reinterpret_cast<T*>(scratch + tile);
@@ -107,7 +147,7 @@ void in_bands(const Images<T>& x, const long (&size)[3], const long (&out)[3], T
     long count = min(wide, planes - sheet * wide), area = size[0] * x_row;
     turn(from, wide, x.data + sheet * wide * area + seen.first * x_row, area, count, (seen.last - seen.first) * x_row);
     body(Sheet<T>{from - seen.first * x_row * wide, {x_row * wide, size[2] * wide, wide}, wide}, first, last, to, where,
-         scratch);
+         held, scratch);
     long at = sheet * wide * rows * row + first * row;
     turn(y + at, rows * row, to, wide, (last - first) * row, count);
     if (indices) turn(indices + at, rows * row, where, wide, (last - first) * row, count);
@@ -128,33 +168,36 @@ struct MaskOf<double> {
 };
 
 template <int n, class T>
-void largest(const Windows& w, const Sheet<T>& x, long first, long last, T* y, long* indices) {
-  using Places = Vector<typename MaskOf<T>::type, n>;
+void largest(const Windows& w, const Sheet<T>& x, long first, long last, T* y, long* indices, Held& held) {
+  using Place = typename MaskOf<T>::type;
+  using Places = Vector<Place, n>;
+  const long places[] = {w.size[1] * w.size[2], w.size[2], 1};
   for (long i = first; i < last; i++)
     for (long j = 0; j < w.out[1]; j++)
       for (long k = 0; k < w.out[2]; k++, y += x.channels, indices += x.channels) {
-        Range a = taps(w, 0, i), b = taps(w, 1, j), c = taps(w, 2, k);
-        long at[] = {i * w.stride[0] - w.before[0], j * w.stride[1] - w.before[1], k * w.stride[2] - w.before[2]};
-        auto place = [&](int axis, long tap) { return at[axis] + tap * w.dilation[axis]; };
-        long corner = (place(0, a.first) * w.size[1] + place(1, b.first)) * w.size[2] + place(2, c.first);
+        const Range ranges[] = {taps(w, 0, i), taps(w, 1, j), taps(w, 2, k)};
+        const long outputs[] = {i, j, k};
+        long to_corner = 0, place_of_corner = 0;
+        for (int axis = 0; axis < 3; axis++) {
+          long at = outputs[axis] * w.stride[axis] - w.before[axis] + ranges[axis].first * w.dilation[axis];
+          to_corner += at * x.step[axis], place_of_corner += at * places[axis];
+        }
+        held.hold(ranges, w.dilation, x.step, places);
+        const T* corner = x.data + to_corner;
+        long count = held.count;
         along<n>(x.channels, [&](long channel) {
           Vector<T, n> best = Vector<T, n>{} - __builtin_inff();
-          Places found = Places{} + static_cast<typename MaskOf<T>::type>(corner);
-          for (long p = a.first; p < a.last; p++)
-            for (long q = b.first; q < b.last; q++) {
-              const T* row = x.data + place(0, p) * x.step[0] + place(1, q) * x.step[1] + channel;
-              long here = (place(0, p) * w.size[1] + place(1, q)) * w.size[2];
-              for (long r = c.first; r < c.last; r++) {
-                auto seen = load<Vector<T, n>>(row + place(2, r) * x.step[2]);
-                auto is_better = ~(seen <= best) & (best == best);
-                best = is_better ? seen : best;
-                found = is_better ? Places{} + static_cast<typename MaskOf<T>::type>(here + place(2, r)) : found;
-              }
-            }
+          Places found{};
+          for (long t = 0; t < count; t++) {
+            auto seen = load<Vector<T, n>>(corner + held.offset[t] + channel);
+            auto is_better = ~(seen <= best) & (best == best);
+            best = is_better ? seen : best;
+            found = is_better ? Places{} + static_cast<Place>(held.place[t]) : found;
+          }
           store(y + channel, one_nan(best));
-          typename MaskOf<T>::type places[n];
-          store(places, found);
-          for (int lane = 0; lane < n; lane++) indices[channel + lane] = places[lane];
+          Place of_lanes[n];
+          store(of_lanes, found + static_cast<Place>(place_of_corner));
+          for (int lane = 0; lane < n; lane++) indices[channel + lane] = of_lanes[lane];
         });
       }
 }
@@ -162,9 +205,9 @@ void largest(const Windows& w, const Sheet<T>& x, long first, long last, T* y, l
 template <class T>
 void forward(const MaxPool<T>& m) {
   const Windows& w = m.windows;
-  in_bands(m.x, w.size, w.out, m.y, m.indices, [&](long i, long j) { return rows_seen(w, i, j); },
-           [&](const Sheet<T>& x, long first, long last, T* y, long* indices, char*) {
-             at_width<lanes<T>>(x.channels, [&]<int n>() { largest<n>(w, x, first, last, y, indices); });
+  in_bands(m.x, w.size, w.out, w.kernel, m.y, m.indices, [&](long i, long j) { return rows_seen(w, i, j); },
+           [&](const Sheet<T>& x, long first, long last, T* y, long* indices, Held& held, char*) {
+             at_width<lanes<T>>(x.channels, [&]<int n>() { largest<n>(w, x, first, last, y, indices, held); });
            });
 }
 
@@ -232,32 +275,51 @@ double count_at(const Counts& counts, long i, long j, long k) {
 }
 
 // s / count of float64, by a multiplication where that is the same.
-template <class V>
-inline V divided(V s, double count) {
-  long bits = __builtin_bit_cast(long, count);
-  bool is_power_of_two = !(bits & ((1L << 52) - 1)) && count < 0x1p60;
-  return is_power_of_two ? s * (V{} + 1 / count) : s / (V{} + count);
+struct Divide {
+  double count, inverse;
+  bool is_power_of_two;
+
+  explicit Divide(double count) : count(count), inverse(1 / count) {
+    long bits = __builtin_bit_cast(long, count);
+    is_power_of_two = !(bits & ((1L << 52) - 1)) && count < 0x1p60;
+  }
+  template <class V>
+  V operator()(V s) const {
+    return is_power_of_two ? s * (V{} + inverse) : s / (V{} + count);
+  }
+};
+
+// The sum of what a window holds, whose first element is at `corner`.
+template <int n, class T>
+inline Vector<double, n> sum_of(const Held& held, const T* corner) {
+  Vector<double, n> s = {};
+  for (long t = 0; t < held.count; t++) {
+    auto term = load<Vector<T, n>>(corner + held.offset[t]);
+    if constexpr (n == lanes<double>) {
+      s = s + doubles(term);
+    } else {
+      s = s + __builtin_convertvector(term, Vector<double, n>);
+    }
+  }
+  return s;
 }
 
 template <int n, class T>
-void average(const AvgPool<T>& m, const Sheet<T>& x, long first, long last, T* y) {
+void average(const AvgPool<T>& m, const Sheet<T>& x, long first, long last, T* y, Held& held) {
   const Windows& w = m.windows;
   for (long i = first; i < last; i++)
     for (long j = 0; j < w.out[1]; j++)
       for (long k = 0; k < w.out[2]; k++, y += x.channels) {
-        Range a = taps(w, 0, i), b = taps(w, 1, j), c = taps(w, 2, k);
-        const T* corner = x.data + (i * w.stride[0] - w.before[0]) * x.step[0] +
-                          (j * w.stride[1] - w.before[1]) * x.step[1] + (k * w.stride[2] - w.before[2]) * x.step[2];
-        double count = count_at(m.counts, i, j, k);
+        const Range ranges[] = {taps(w, 0, i), taps(w, 1, j), taps(w, 2, k)};
+        const long outputs[] = {i, j, k};
+        const T* corner = x.data;
+        for (int axis = 0; axis < 3; axis++)
+          corner += (outputs[axis] * w.stride[axis] - w.before[axis] + ranges[axis].first) * x.step[axis];
+        held.hold(ranges, w.dilation, x.step, x.step);
+        Divide divided(count_at(m.counts, i, j, k));
         along<n>(x.channels, [&](long channel) {
-          Vector<double, n> s = {};
-          for (long p = a.first; p < a.last; p++)
-            for (long q = b.first; q < b.last; q++)
-              for (long r = c.first; r < c.last; r++) {
-                const T* tap = corner + p * x.step[0] + q * x.step[1] + r * x.step[2] + channel;
-                s = s + __builtin_convertvector(load<Vector<T, n>>(tap), Vector<double, n>);
-              }
-          store(y + channel, one_nan(__builtin_convertvector(divided(s, count), Vector<T, n>)));
+          auto y_here = divided(sum_of<n>(held, corner + channel));
+          store(y + channel, one_nan(__builtin_convertvector(y_here, Vector<T, n>)));
         });
       }
 }
@@ -265,9 +327,9 @@ void average(const AvgPool<T>& m, const Sheet<T>& x, long first, long last, T* y
 template <class T>
 void forward(const AvgPool<T>& m) {
   const Windows& w = m.windows;
-  in_bands(m.from, w.size, w.out, m.to, nullptr, [&](long i, long j) { return rows_seen(w, i, j); },
-           [&](const Sheet<T>& x, long first, long last, T* y, long*, char*) {
-             at_width<lanes<double>>(x.channels, [&]<int n>() { average<n>(m, x, first, last, y); });
+  in_bands(m.from, w.size, w.out, w.kernel, m.to, nullptr, [&](long i, long j) { return rows_seen(w, i, j); },
+           [&](const Sheet<T>& x, long first, long last, T* y, long*, Held& held, char*) {
+             at_width<lanes<double>>(x.channels, [&]<int n>() { average<n>(m, x, first, last, y, held); });
            });
 }
 
@@ -285,34 +347,34 @@ void divide(const AvgPool<T>& m, const Sheet<T>& g, Range seen, T* quotients) {
 }
 
 template <int n, class T>
-void spread(const Windows& w, const T* quotients, long channels, Range seen, long first, long last, T* x) {
+void spread(const Windows& w, const T* quotients, long channels, Range seen, long first, long last, T* x, Held& held) {
+  const long steps[] = {w.out[1] * w.out[2] * channels, w.out[2] * channels, channels};
   for (long i = first; i < last; i++)
-    for (long j = 0; j < w.size[1]; j++)
+    for (long j = 0; j < w.size[1]; j++) {
+      Range ranges[] = {outputs(w, 0, i, i + 1), outputs(w, 1, j, j + 1), {0, 0}};
       for (long k = 0; k < w.size[2]; k++, x += channels) {
-        Range a = outputs(w, 0, i, i + 1), b = outputs(w, 1, j, j + 1), c = outputs(w, 2, k, k + 1);
+        advance(w, 2, k, ranges[2]);
+        const T* from = quotients - seen.first * steps[0];
+        for (int axis = 0; axis < 3; axis++) from += ranges[axis].first * steps[axis];
+        held.hold(ranges, w.dilation, steps, steps);
         along<n>(channels, [&](long channel) {
-          Vector<double, n> s = {};
-          for (long p = a.first; p < a.last; p++)
-            for (long q = b.first; q < b.last; q++)
-              for (long r = c.first; r < c.last; r++) {
-                const T* from = quotients + (((p - seen.first) * w.out[1] + q) * w.out[2] + r) * channels + channel;
-                s = s + __builtin_convertvector(load<Vector<T, n>>(from), Vector<double, n>);
-              }
+          auto s = sum_of<n>(held, from + channel);
           store(x + channel, one_nan(__builtin_convertvector(s, Vector<T, n>)));
         });
       }
+    }
 }
 
 template <class T>
 void backward(const AvgPool<T>& m) {
   const Windows& w = m.windows;
-  in_bands(m.from, w.out, w.size, m.to, nullptr, [&](long i, long j) { return outputs(w, 0, i, j); },
-           [&](const Sheet<T>& g, long first, long last, T* x, long*, char* scratch) {
+  in_bands(m.from, w.out, w.size, w.kernel, m.to, nullptr, [&](long i, long j) { return outputs(w, 0, i, j); },
+           [&](const Sheet<T>& g, long first, long last, T* x, long*, Held& held, char* scratch) {
              T* quotients = reinterpret_cast<T*>(scratch);
              Range seen = outputs(w, 0, first, last);
              at_width<lanes<T>>(g.channels, [&]<int n>() { divide<n>(m, g, seen, quotients); });
              at_width<lanes<double>>(g.channels, [&]<int n>() {
-               spread<n>(w, quotients, g.channels, seen, first, last, x);
+               spread<n>(w, quotients, g.channels, seen, first, last, x, held);
              });
            });
 }
