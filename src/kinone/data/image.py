@@ -1,0 +1,140 @@
+"""Gray images: read from files whatever is in them, and made smaller, in integers alone.
+
+Decoding is OpenCV's, whose PNG and JPEG readers give the same levels everywhere; resizing is this file's, exact, so
+that a cache made on one machine is that of any other.
+"""
+
+import os
+import struct
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kinone.errors import ArgumentError, DataError, MissingExtraError
+
+Levels = NDArray[np.uint8]
+MOST_PIXELS = 64_000_000  # a film has 1 to 10 million; a small file may claim to hold billions
+
+
+def _cv2() -> Any:
+    try:
+        import cv2
+    except ImportError:
+        hint = "pip install 'kinone[data]'."
+        raise MissingExtraError("image", "OpenCV to read images", "none installed", hint=hint) from None
+    return cv2
+
+
+def read_gray(path: str | os.PathLike[str]) -> Levels:
+    """The image as 8-bit gray levels (rows, columns): colours and transparency are taken away, 16 bits become 8.
+
+    Whatever cannot be read is a DataError that names the file.
+    """
+    path = Path(path)
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise DataError("image", f"the image {path.name}", error.strerror or str(error)) from None
+    return decoded(data, path.name)
+
+
+def decoded(data: bytes, name: str = "image") -> Levels:
+    """The same for a file's content."""
+    cv2 = _cv2()
+    size = _size(data, name)
+    if size is not None and size[0] * size[1] > MOST_PIXELS:
+        raise DataError("image", f"{name} with at most {MOST_PIXELS:,} pixels", f"{size[0]} × {size[1]}")
+    log = cv2.utils.logging  # it tells of every flaw on standard error, and so do we, once
+    before = log.setLogLevel(log.LOG_LEVEL_SILENT)
+    try:
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    except cv2.error as error:
+        raise DataError("image", f"the image {name}", f"what OpenCV cannot read: {error.err}") from None
+    finally:
+        log.setLogLevel(before)
+    if pixels is None:
+        raise DataError("image", f"the image {name}", "a file that is cut off, damaged or no image")
+    return _gray(pixels, name)
+
+
+def _gray(pixels: Any, name: str) -> Levels:
+    if pixels.dtype == np.uint16:
+        pixels = (pixels >> 8).astype(np.uint8)
+    if pixels.dtype != np.uint8:
+        raise DataError("image", f"{name} with 8 or 16 bits", str(pixels.dtype))
+    if pixels.ndim == 2:
+        return pixels
+    if pixels.shape[2] == 2:  # gray and alpha
+        return np.ascontiguousarray(pixels[..., 0])
+    blue, green, red = (pixels[..., i].astype(np.uint32) for i in range(3))
+    # ITU-R BT.601 in units of 2⁻¹⁶; where all three are equal, so is the result.
+    return ((red * 19595 + green * 38470 + blue * 7471 + 32768) >> 16).astype(np.uint8)
+
+
+def _size(data: bytes, name: str) -> tuple[int, int] | None:
+    """Columns and rows as the header of a PNG or JPEG file claims them, before anything is allocated for them."""
+    if data[:8] == b"\x89PNG\r\n\x1a\n":
+        if len(data) < 33 or data[12:16] != b"IHDR":
+            raise DataError("image", f"the image {name}", "a PNG file without a header")
+        _check_chunks(data, name)
+        columns, rows = struct.unpack(">II", data[16:24])
+        return columns, rows
+    if data[:2] == b"\xff\xd8":
+        if b"\xff\xd9" not in data[-64:]:
+            raise DataError("image", f"the image {name}", "a JPEG file that is cut off")
+        at = 2
+        while at + 9 <= len(data) and data[at] == 0xFF:
+            marker, length = data[at + 1], struct.unpack(">H", data[at + 2 : at + 4])[0]
+            if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+                rows, columns = struct.unpack(">HH", data[at + 5 : at + 9])
+                return columns, rows
+            at += 2 + length
+        raise DataError("image", f"the image {name}", "a JPEG file without a size")
+    if not data:
+        raise DataError("image", f"the image {name}", "an empty file")
+    raise DataError("image", f"{name} to be PNG or JPEG", f"a file that begins with {data[:4]!r}")
+
+
+def _check_chunks(data: bytes, name: str) -> None:
+    """Every chunk of a PNG file carries a checksum; decoders give half an image where one is wrong."""
+    at, kind = 8, b""
+    while kind != b"IEND":
+        if at + 12 > len(data):
+            raise DataError("image", f"the image {name}", "a PNG file that is cut off")
+        length, kind = struct.unpack(">I4s", data[at : at + 8])
+        end = at + 8 + length
+        if end + 4 > len(data):
+            raise DataError("image", f"the image {name}", "a PNG file that is cut off")
+        if zlib.crc32(data[at + 4 : end]) != struct.unpack(">I", data[end : end + 4])[0]:
+            raise DataError("image", f"the image {name}", f"a PNG file whose part {kind.decode('latin-1')} is damaged")
+        at = end + 4
+
+
+def resized(levels: Levels, size: int | tuple[int, int]) -> Levels:
+    """Each new pixel is the mean of the area that it covers, rounded to the nearest level, ties up.
+
+    Exact in integers: an axis of S pixels on D is laid out on a grid of S·D cells.
+
+    >>> resized(np.array([[0, 255], [255, 255]], np.uint8), 1)
+    array([[191]], dtype=uint8)
+    """
+    rows, columns = (size, size) if isinstance(size, int) else size
+    if min(rows, columns) < 1 or levels.ndim != 2 or 0 in levels.shape:
+        raise ArgumentError("resized", "an image (rows, columns) and a size ≥ 1", f"{levels.shape} and {size}")
+    if (rows, columns) == levels.shape:
+        return levels.copy()
+    sums = _areas(_areas(levels.astype(np.int64), rows).T, columns).T
+    whole = levels.shape[0] * levels.shape[1]
+    return ((2 * sums + whole) // (2 * whole)).astype(np.uint8)
+
+
+def _areas(x: Any, count: int) -> Any:
+    """Sums over the rows that each of `count` equal strips covers, in units of 1/count of a row."""
+    n = len(x)
+    before = np.concatenate([np.zeros((1, *x.shape[1:]), np.int64), np.cumsum(x, 0)])
+    row, part = np.divmod(np.arange(count + 1) * n, count)
+    at = before[row] * count + part[:, None] * x[np.minimum(row, n - 1)]
+    return np.diff(at, axis=0)
