@@ -6,6 +6,6 @@ from kinone.data.loader import DataLoader
 from kinone.data.split import check_disjoint, stratified_split
 
 __all__ = [
-    "Arrays", "ChestFilms", "DataLoader", "Dataset", "Joined", "Mapped", "Subset", "check_disjoint", "collate", "random_split",
-    "stratified_split",
+    "Arrays", "ChestFilms", "DataLoader", "Dataset", "Joined", "Mapped", "Subset", "check_disjoint", "collate",
+    "random_split", "stratified_split",
 ]  # fmt: skip
