@@ -4,7 +4,7 @@ import numpy as np
 
 from kn1 import functions
 from kn1.arithmetic import fma64, laid_out, numbers, one_nan
-from kn1.functions import LN2, between, exp, logistic, polynomial, scaled_erfc
+from kn1.functions import LN2, between, polynomial, scaled_erfc
 
 OF_ONE = ["exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "tanh", "sigmoid", "erf", "erfc"]
 NEAR_ARTANH = [
@@ -13,15 +13,35 @@ NEAR_ARTANH = [
               "0x1.7462571189401p-4", "0x1.3aa8c551616abp-4", "0x1.164295e7c8b86p-4", "0x1.95824e8df75fcp-5",
               "0x1.6b69f46d62f7fp-4")
 ]  # fmt: skip
+ROUGH_ARTANH, ABOVE, BELOW = (
+    [float.fromhex(x) for x in table.split()]
+    for table in (
+        """0x1.5555553b4ad03p-2 0x1.9999bccacb12ep-3 0x1.248a65aafe8a0p-3 0x1.c8b9e2c567e80p-4 0x1.5f4236a3b737fp-4
+        0x1.be17abd216ebap-4""",
+        """0x1.1b8f37cc7c674p+10 0x1.4425a83299571p+10 0x1.6c222d164dc0fp+9 0x1.ec610574d8657p+7 0x1.a24da20308360p+5
+        0x1.a855272ffebbdp+2 0x1.988456e4df809p-2""",
+        """0x1.1b8f37cc7b081p+11 0x1.133288d81e507p+12 0x1.df70443a052f5p+11 0x1.e89adffab5c99p+10 0x1.3cddf9e58f2e3p+9
+        0x1.0821c2463108bp+7 0x1.09e945a74f2adp+4 1""",
+    )
+)
 SQRT_HALF, NORMAL = float.fromhex("0x1.6a09e667f3bcdp-1"), float.fromhex("0x1.9884533d43651p-2")
 LINEAR, CUBIC = float.fromhex("0x1.9884533d43651p+0"), float.fromhex("0x1.2444f2a4d8b4bp-4")
+
+
+def exp(x, dtype):
+    return functions.exp_roughly(x) if dtype == np.float32 else functions.exp(x, dtype)
+
+
+def logistic(x, dtype):
+    z = exp(between(x, -np.inf, 40), dtype)
+    return z / (1 + z)
 
 
 def _log1p_exp(a, dtype):
     """ln(1 + e⁻ᵃ), a ≥ 0."""
     u = exp(-a, dtype)
     s = u / (2 + u)
-    return 2 * fma64(s, s * s * polynomial(s * s, NEAR_ARTANH), s)
+    return 2 * fma64(s, s * s * polynomial(s * s, ROUGH_ARTANH if dtype == np.float32 else NEAR_ARTANH), s)
 
 
 def softplus(x, beta, dtype):
@@ -84,29 +104,33 @@ def mish_backward(g, x, dtype):
     return g * fma64(x, 4 * z * (1 + z) * d * d, w * d)
 
 
-def _half_bell(x, dtype):
-    square = x * x
-    y = exp(-0.5 * square, dtype)
-    return y if dtype == np.float32 else fma64(y, -0.5 * fma64(x, x, -square), y)
-
-
-def _normal(x, bell):
-    beyond = 0.5 * bell * scaled_erfc(between(np.abs(x) * SQRT_HALF, 0, 28))
-    return np.where(x < 0, beyond, 1 - beyond)
+def _normal(x, dtype):
+    """e^(−x²/2) and Φ(x)."""
+    if dtype == np.float32:
+        x = between(x, -37, 37)
+        a = np.abs(x)
+        bell = exp(x * (-0.5 * x), dtype)
+        beyond = bell * polynomial(a, ABOVE) / polynomial(a, BELOW)
+    else:
+        square = x * x
+        y = exp(-0.5 * square, dtype)
+        bell = fma64(y, -0.5 * fma64(x, x, -square), y)
+        beyond = 0.5 * bell * scaled_erfc(between(np.abs(x) * SQRT_HALF, 0, 28))
+    return bell, np.where(x < 0, beyond, 1 - beyond)
 
 
 def gelu_forward(x, dtype, approximate):
     x = between(x, -1e4, np.inf)
     if approximate == "none":
-        return x * _normal(x, _half_bell(x, dtype))
+        return x * _normal(x, dtype)[1]
     return x * logistic(x * fma64(x * x, CUBIC, LINEAR), dtype)
 
 
 def gelu_backward(g, x, dtype, approximate):
     x = between(x, -1e4, 1e4)
     if approximate == "none":
-        bell = _half_bell(x, dtype)
-        return g * fma64(x * NORMAL, bell, _normal(x, bell))
+        bell, up_to = _normal(x, dtype)
+        return g * fma64(x * NORMAL, bell, up_to)
     y = logistic(x * fma64(x * x, CUBIC, LINEAR), dtype)
     return g * (y * fma64(x * (1 - y), fma64(x * x, 3 * CUBIC, LINEAR), 1.0))
 

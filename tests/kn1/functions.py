@@ -15,7 +15,7 @@ LN2, LN2_HIGH, LN2_REST = (
 )
 LOG10_2_HIGH, LOG10_2_REST = (float.fromhex(x) for x in ("0x1.34413508p-2", "0x1.f79fef311f12bp-34"))
 ROOT_HALF = float.fromhex("0x1.6a09e667f3bcdp-1")
-EXPONENTIAL, LOGARITHM, CENTRE, TAIL = (
+EXPONENTIAL, LOGARITHM, CENTRE, TAIL, OUTER_TAIL, ROUGH_EXPONENTIAL = (
     [float.fromhex(x) for x in table.split()]
     for table in (
         """0x1p+0 0x1p-1 0x1.5555555555559p-3 0x1.555555555554cp-5 0x1.111111110f659p-7 0x1.6c16c16c1b327p-10
@@ -32,6 +32,11 @@ EXPONENTIAL, LOGARITHM, CENTRE, TAIL = (
         -0x1.b9e74438939edp-19 0x1.bc3c75abd64b4p-20 0x1.31a22253912eep-22 -0x1.18e10f2fb7789p-22
         -0x1.10995fcfc7db8p-25 0x1.4515528eb0b70p-25 0x1.9ac21a84bba5ap-28 -0x1.02e3c87b2674fp-28
         -0x1.1046d997deb84p-30""",
+        """0x1.178842820fc5fp+0 -0x1.eae02d21ff8f2p-1 0x1.78fec98327700p-1 -0x1.f63dff75de919p-2 0x1.1dc15a1012fb7p-2
+        -0x1.0e493d2d0eff5p-3 0x1.91cefa4575765p-5 -0x1.a07ad282f36b9p-7 0x1.614a7f32d6897p-11 0x1.a0e4a111ddfcap-12
+        -0x1.69f6c703af710p-11 -0x1.5f50fa323460bp-13""",
+        """0x1.fffffffffff99p-1 0x1.fffffffff7353p-2 0x1.555555556d963p-3 0x1.55555573f4dc9p-5 0x1.111110d92cd3ap-7
+        0x1.6c164e63475d6p-10 0x1.a01a8d5b43f27p-13 0x1.a159c88e163adp-16 0x1.71ddf372e6870p-19""",
     )
 )
 
@@ -75,12 +80,20 @@ def _scaled(y, n):
 
 
 def exp(x, dtype):
-    n, r = _reduced(between(x, -700 if dtype == np.float32 else -746, 710))
+    n, r = _reduced(between(x, *((-700, 700) if dtype == np.float32 else (-746, 710))))
     return _scaled(fma64(r, polynomial(r, EXPONENTIAL), 1.0), n)
 
 
+def exp_roughly(x):
+    """What activations of float32 take for eˣ."""
+    x = between(x, -700, 700)
+    n = np.rint(fma64(x, LOG2_E, 0.0))
+    r = fma64(n, -LN2, x)
+    return _scaled(fma64(r, polynomial(r, ROUGH_EXPONENTIAL), 1.0), n)
+
+
 def exp2(x, dtype):
-    x = between(x, -1080, 1025)
+    x = between(x, *((-1000, 1000) if dtype == np.float32 else (-1080, 1025)))
     n = np.rint(x)
     r = (x - n) * LN2
     h = polynomial(r, EXPONENTIAL)
@@ -168,9 +181,9 @@ def log1p(x, dtype):
 
 
 # ------------------------------------------------------------------ the error function
-def scaled_erfc(a):
+def scaled_erfc(a, coefficients=TAIL):
     w = 1 / (a + 3.75)
-    return w * polynomial(fma64(w, -7.5, 1.0), TAIL)
+    return w * polynomial(fma64(w, -7.5, 1.0), coefficients)
 
 
 def _bell(a, dtype):
@@ -180,9 +193,10 @@ def _bell(a, dtype):
 
 
 def erf(x, dtype):
-    a = np.where(np.abs(x) > 6, 6, np.abs(x))
-    outer = np.copysign(1 - _bell(a, dtype) * scaled_erfc(a), x)
-    return np.where(a < 0.75, x * polynomial(x * x, CENTRE), outer)
+    is_single = dtype == np.float32
+    a = between(np.abs(x), 0, 4 if is_single else 6)
+    far = _bell(a, dtype) * scaled_erfc(a, OUTER_TAIL if is_single else TAIL)
+    return np.where(a < 0.75, x * polynomial(x * x, CENTRE), np.copysign(1 - far, x))
 
 
 def erfc(x, dtype):

@@ -1,7 +1,7 @@
 """Circular and hyperbolic functions, their inverses, and powers in kn1: as float64 has them, rounded once to float32.
 
 The operations here are the profile's for float64. Of float32 it says that functions of one number are correctly rounded
-(correct_rounding.py); what these operations give for float64, rounded, is that, however the native kernels get there.
+(correct_rounding.py): these operations give that too, however the native kernels get there.
 Pairs (high, low) stand for the sum of two float64 numbers of which the second is tiny.
 """
 
@@ -26,7 +26,7 @@ ARCSINE = [0.16666666666666763, 0.07499999999970257, 0.044642857175124576, 0.030
 ARCTANGENT = [-0.333333333333332, 0.19999999999954077, -0.14285714280248096, 0.11111110786119928, -0.09090897835977049,
               0.07692061629068732, -0.06663120293533886, 0.058480082556039883, -0.0503984249591796,
               0.03807824313096072, -0.017922192725460168]  # fmt: skip
-NEAR = [0.886245945, 0.231688824, 0.0124039969, -0.00312636989, 0.000185268482]
+NEAR = [0.886245893, 0.231688824, 0.0124039969, -0.00312636989, 0.000185268482]
 FAR = [1.00310713, -0.0788731759, -0.809793503, 2.64705091, -4.66838635, 4.14949298]
 
 
@@ -58,6 +58,12 @@ def _either(condition, a, b):
 
 def _larger_first(a, b):
     return _sum(np.where(a > b, a, b), np.where(a > b, b, a))
+
+
+def _rounded(high, low, dtype):
+    """High + low, of which rounding to dtype makes what is nearest to the sum."""
+    high, low = np.broadcast_arrays(high, low)
+    return functions.decided(high + low, functions.odd_sum(high, low), dtype)
 
 
 def _artanh(a, b):
@@ -141,29 +147,30 @@ def _sin_cos(r, low):
     z = r * r
     c, c_low = _sum(np.ones_like(z), -0.5 * z)
     cosine = [(-1) ** i * INVERSE_FACTORIALS[2 * i + 4] for i in range(7)]
-    return (
-        r + fma64(r * z, polynomial(z, SINE), fma64(-0.5 * z, low, low)),
-        c + (c_low + fma64(z * z, polynomial(z, cosine), -r * low)),
-    )
+    s_low = fma64(r * z, polynomial(z, SINE), fma64(-0.5 * z, low, low))
+    return (r, s_low), (c, c_low + fma64(z * z, polynomial(z, cosine), -r * low))
+
+
+def _sin_beside(x, quarters, dtype):
+    n, r, low = _reduced(x)
+    n = (n + quarters) % 4
+    s, c = _sin_cos(r, low)
+    y = _rounded(*_either(n % 2, c, s), dtype)
+    return np.where(n >= 2, -y, y)
 
 
 def sin(x, dtype):
-    n, r, low = _reduced(x)
-    s, c = _sin_cos(r, low)
-    y = np.where(n % 2, c, s)
-    return np.where(x == 0, x, np.where(n >= 2, -y, y))
+    return np.where(x == 0, x, _sin_beside(x, 0, dtype))
 
 
 def cos(x, dtype):
-    n, r, low = _reduced(x)
-    s, c = _sin_cos(r, low)
-    y = np.where(n % 2, s, c)
-    return np.where((n == 1) | (n == 2), -y, y)
+    return _sin_beside(x, 1, dtype)
 
 
 def tan(x, dtype):
     n, r, low = _reduced(x)
-    s, c = _sin_cos(r, low)
+    (s, s_low), (c, c_low) = _sin_cos(r, low)
+    s, c = s + s_low, c + c_low
     return np.where(x == 0, x, np.where(n % 2, -c, s) / np.where(n % 2, s, c))
 
 
@@ -180,7 +187,8 @@ def asin(x, dtype):
     is_beyond = np.abs(x) >= 0.5
     a, low = _asin_of_less(x, is_beyond)
     y, y_low = _sum(QUARTERS[0], -2 * a)
-    return np.copysign(np.where(is_beyond, y + (y_low + (QUARTERS[1] - 2 * low)), a + low), x)
+    y = _either(is_beyond, (y, y_low + (QUARTERS[1] - 2 * low)), (a, low))
+    return np.copysign(_rounded(*y, dtype), x)
 
 
 def acos(x, dtype):
@@ -189,7 +197,7 @@ def acos(x, dtype):
     factor = np.copysign(1.0, x) * np.where(is_beyond, 2.0, -1.0)
     quarters = np.where(is_beyond, np.where(x < 0, 2.0, 0.0), 1.0)
     y, y_low = _sum(quarters * QUARTERS[0], factor * a)
-    return y + (y_low + fma64(factor, low, quarters * QUARTERS[1]))
+    return _rounded(y, y_low + fma64(factor, low, quarters * QUARTERS[1]), dtype)
 
 
 def _arctan(t):
@@ -209,8 +217,7 @@ def _less_one(t):
 
 
 def atan(x, dtype):
-    y, low = _arctan(np.abs(x))
-    return np.copysign(y + low, x)
+    return np.copysign(_rounded(*_arctan(np.abs(x)), dtype), x)
 
 
 def atan2(y, x, dtype):
@@ -220,12 +227,12 @@ def atan2(y, x, dtype):
     a, low = _arctan(np.where(height == width, np.where(height == 0, 0.0, 1.0), t))
     sign, quarters = np.where(is_steep != is_left, -1.0, 1.0), np.where(is_steep, 1.0, np.where(is_left, 2.0, 0.0))
     angle, angle_low = _sum(quarters * QUARTERS[0], sign * a)
-    found = angle + (angle_low + fma64(sign, low, quarters * QUARTERS[1]))
+    found = _rounded(angle, angle_low + fma64(sign, low, quarters * QUARTERS[1]), dtype)
     return np.where(np.isnan(x), x, np.copysign(found, y))
 
 
 # ------------------------------------------------------------------ hyperbolic functions
-def _hyperbolic(size):
+def _hyperbolic(size, dtype):
     size = np.where(size > 710.6, 710.6, size)
     k = np.where(np.isnan(size), 0.0, np.rint(size * LOG2_E))
     r, low = _sum(fma64(-k, LN2, size), -k * LN2_LEFT)
@@ -237,25 +244,24 @@ def _hyperbolic(size):
     def both(a, b):
         first, first_low = _product(b, r)
         y, y_low = _sum(a, first)
-        return 2 * (y + (y_low + (first_low + fma64(a, cosh_rest, b * sinh_rest))))
+        return 2 * _rounded(y, y_low + (first_low + fma64(a, cosh_rest, b * sinh_rest)), dtype)
 
     return up + down, up - down, both
 
 
 def sinh(x, dtype):
-    c, s, both = _hyperbolic(np.abs(x))
+    c, s, both = _hyperbolic(np.abs(x), dtype)
     return np.where(np.abs(x) < 2.0**-30, x, np.copysign(both(s, c), x))
 
 
 def cosh(x, dtype):
-    c, s, both = _hyperbolic(np.abs(x))
+    c, s, both = _hyperbolic(np.abs(x), dtype)
     return both(c, s)
 
 
 def _log_of_double(x, y):
     is_huge = x > 2.0**500
-    high, low = _log(_either(is_huge, (x * 2.0**-99, 0.0), y), np.where(is_huge, 100.0, 0.0))
-    return high + low
+    return _log(_either(is_huge, (x * 2.0**-99, 0.0), y), np.where(is_huge, 100.0, 0.0))
 
 
 def asinh(x, dtype):
@@ -264,8 +270,8 @@ def asinh(x, dtype):
     more, low = _larger_first(square, 1.0)
     w, w_low = _root((more, low + square_low))
     y, y_low = _sum(w, size)
-    near, near_low = _artanh((size, 0.0), (w, w_low))
-    found = np.where(size < 0.17, near + near_low, _log_of_double(size, (y, y_low + w_low)))
+    far = _log_of_double(size, (y, y_low + w_low))
+    found = _rounded(*_either(size < 0.17, _artanh((size, 0.0), (w, w_low)), far), dtype)
     return np.where(size < np.inf, np.copysign(found, x), x)
 
 
@@ -274,16 +280,15 @@ def acosh(x, dtype):
     less, low = _sum(square, -1.0)
     w, w_low = _root((less, low + square_low))
     y, y_low = _sum(x, w)
-    near, near_low = _artanh((w, w_low), (x, 0.0))
-    far = np.where(x < np.inf, _log_of_double(x, (y, y_low + w_low)), x)
-    return np.where(x < 1, np.nan, np.where(x < 1.014, near + near_low, far))
+    far = _log_of_double(x, (y, y_low + w_low))
+    found = _rounded(*_either(x < 1.014, _artanh((w, w_low), (x, 0.0)), far), dtype)
+    return np.where(x < 1, np.nan, np.where(x < np.inf, found, x))
 
 
 def atanh(x, dtype):
     size = np.abs(x)
-    near, near_low = _artanh((size, 0.0), (1.0, 0.0))
     far, far_low = _log(_quotient(_sum(1.0, size), _sum(1.0, -size)), 0.0)
-    y = np.where(size < 0.17, near + near_low, 0.5 * (far + far_low))
+    y = _rounded(*_either(size < 0.17, _artanh((size, 0.0), (1.0, 0.0)), (0.5 * far, 0.5 * far_low)), dtype)
     return np.copysign(np.where(size < 1, y, np.where(size == 1, np.inf, np.nan)), x)
 
 

@@ -50,26 +50,46 @@ constexpr InOwnType<F> in_own_type(const F& f) {
   return {f};
 }
 
+template <class T>
+struct Whole {
+  using type = unsigned long;
+};
+template <>
+struct Whole<float> {
+  using type = unsigned;
+};
+
 // y[i] = f(x[0][i], …) for i < count, all side by side; f(T{}, vectors…).
 template <class T, class F, int... operand>
 void each(const F& f, T* y, const T* const* x, long count, Indices<operand...>) {
   constexpr bool is_in_own_type = requires { F::is_in_own_type; };
   constexpr int n = is_in_own_type ? lanes<T> : lanes<double>;
   using Numbers = Vector<T, n>;
+  using Sizes = Vector<typename Whole<T>::type, n>;
+  Sizes largest{};  // as whole numbers without sign: those of NaNs are the largest
   auto put = [&](T* y, auto... p) {
+    Numbers value;
     if constexpr (is_in_own_type)
-      store(y, one_nan(f(load<Numbers>(p)...)));
+      value = f(load<Numbers>(p)...);
     else
-      store(y, one_nan(__builtin_convertvector(f(T{}, __builtin_convertvector(load<Numbers>(p), Doubles)...), Numbers)));
+      value = rounded_to<T>(f(T{}, doubles(load<Numbers>(p))...));
+    Sizes size = (Sizes)value << 1;
+    largest = size > largest ? size : largest;
+    store(y, value);
   };
-  long i = 0;
-  for (; i + n <= count; i += n) put(y + i, x[operand] + i...);
-  if (i == count) return;
-  T rest[sizeof...(operand) + 1][n] = {};
-  for (long j = i; j < count; j++) ((rest[operand][j - i] = x[operand][j]), ...);
-  T* result = rest[sizeof...(operand)];
-  put(result, rest[operand]...);
-  for (long j = i; j < count; j++) y[j] = result[j - i];
+  long whole = count - count % n;
+  for (long i = 0; i < whole; i += n) put(y + i, x[operand] + i...);
+  if (whole < count) {
+    T rest[sizeof...(operand) + 1][n] = {};
+    for (long j = whole; j < count; j++) ((rest[operand][j - whole] = x[operand][j]), ...);
+    T* result = rest[sizeof...(operand)];
+    put(result, rest[operand]...);
+    for (long j = whole; j < count; j++) y[j] = result[j - whole];
+  }
+  bool has_nan = false;
+  const Sizes infinite = (Sizes)(Numbers{} + static_cast<T>(infinity)) << 1;
+  for (int lane = 0; lane < n; lane++) has_nan |= largest[lane] > infinite[lane];
+  for (long i = 0; has_nan && i < count; i++) y[i] = one_nan(y[i]);
 }
 
 template <class T, int operands, class F>

@@ -33,12 +33,12 @@ template <int... i>
 inline Doubles half_of(Vector<float> x, int half, Indices<i...>) {
   constexpr int n = sizeof...(i);
   Floats y = half ? __builtin_shufflevector(x, x, (n + i)...) : __builtin_shufflevector(x, x, i...);
-  return __builtin_convertvector(y, Doubles);
+  return doubles(y);
 }
 template <int... i>
 inline Vector<float> joined(Doubles a, Doubles b, Indices<i...>) {
   constexpr int n = sizeof...(i);
-  return __builtin_shufflevector(__builtin_convertvector(a, Floats), __builtin_convertvector(b, Floats), i..., (n + i)...);
+  return __builtin_shufflevector(rounded_to<float>(a), rounded_to<float>(b), i..., (n + i)...);
 }
 
 template <class F, class... X>
@@ -61,13 +61,24 @@ inline Doubles fma(Doubles a, double b, Doubles c) { return fma(a, broadcast(b),
 inline Doubles fma(Doubles a, double b, double c) { return fma(a, broadcast(b), broadcast(c)); }
 
 // A NaN stays one.
-inline Doubles at_least(Doubles x, double least) { return x < least ? broadcast(least) : x; }
-inline Doubles at_most(Doubles x, double most) { return x > most ? broadcast(most) : x; }
+inline Doubles at_least(Doubles x, double bound) {
+  Doubles least = broadcast(bound);
+  return x < least ? least : x;
+}
+inline Doubles at_most(Doubles x, double bound) {
+  Doubles most = broadcast(bound);
+  return x > most ? most : x;
+}
 
 constexpr long sign_bit = 1L << 63;
 constexpr long one_bits = 1023L << 52;  // of 1.0
 inline Doubles magnitude(Doubles x) { return (Doubles)((Bits)x & ~sign_bit); }
 inline Doubles with_sign(Doubles y, Doubles x) { return (Doubles)((Bits)y | ((Bits)x & sign_bit)); }  // y ≥ 0, or x's
+
+// Whether a lane lies beyond ±bound or is no number: seldom, so that what it needs is done only then.
+inline bool any_beyond(Doubles x, double bound) {
+  return __builtin_expect(any_above((Bits)x & ~sign_bit, __builtin_bit_cast(long, bound)), 0);
+}
 
 constexpr double infinity = __builtin_inf();
 constexpr double log2_e = 0x1.71547652b82fep+0, log2_e_rest = 0x1.777d0ffda0d24p-56;
@@ -84,14 +95,22 @@ inline Doubles odd_sum(Doubles a, Doubles b) {
   return lost == 0 ? y : (Doubles)(((Bits)y - is_below) | 1);
 }
 
-// y; or, where that lies so near the middle of two float32 numbers that rounding it to one of them would be a guess,
-// careful(), whose error is smaller. So few do that it costs no more than the question.
-template <class T, class F>
+// y; or, where that lies within so many of its last units of the middle of two float32 numbers that rounding it to one
+// of them would be a guess, careful(), whose error is smaller. So few do that it costs no more than the question.
+template <class T, long units = 4, class F>
 inline Doubles decided(Doubles y, const F& careful) {
+  constexpr long middle = 0x10000000, far = 0x1fffffff - (2 * units - 1);
   if constexpr (!is_float<T>) return y;
-  Bits is_near = (((Bits)y + (0x10000000 + 4)) & 0x1ffffff8) == 0;
-  if (!any(is_near)) return y;
-  return is_near ? careful() : y;
+  Bits above = (Bits)y + (middle + units);
+  if (__builtin_expect(!any_without(above, far), 1)) return y;
+  return (above & far) == 0 ? careful() : y;
+}
+
+// The same where the caller is unsure for another reason, too.
+template <class T, class F>
+inline Doubles decided(Doubles y, const F& careful, Bits is_unsure) {
+  y = decided<T>(y, careful);
+  return is_float<T> && any(is_unsure) ? (is_unsure ? careful() : y) : y;
 }
 
 // ------------------------------------------------------------------------------ exponentials
@@ -104,6 +123,12 @@ constexpr double exponential[] = {
     0x1.111111110f659p-7,  0x1.6c16c16c1b327p-10, 0x1.a01a01b000a71p-13, 0x1.a01a018b42611p-16,
     0x1.71ddf818f355ep-19, 0x1.27e5198b306aep-22, 0x1.af5f183d4e434p-26, 0x1.1f102072e3f87p-29};
 
+// The same to 2⁻⁴³: enough for float32 where `decided` asks afterwards, and for activations.
+constexpr double rough_exponential[] = {
+    0x1.fffffffffff99p-1,  0x1.fffffffff7353p-2,  0x1.555555556d963p-3,  0x1.55555573f4dc9p-5, 0x1.111110d92cd3ap-7,
+    0x1.6c164e63475d6p-10, 0x1.a01a8d5b43f27p-13, 0x1.a159c88e163adp-16, 0x1.71ddf372e6870p-19};
+constexpr long rough_units = 2048;
+
 // eˣ = 2ⁿ·eʳ, n whole and |r| ≤ ½ ln 2.
 struct Reduced {
   Doubles n;  // + rounder
@@ -113,6 +138,10 @@ struct Reduced {
 inline Reduced reduced(Doubles x) {
   Doubles n = fma(x, log2_e, rounder), whole = n - rounder;
   return {n, fma(whole, -ln2_rest, fma(whole, -ln2_high, x))};
+}
+inline Reduced roughly_reduced(Doubles x) {  // to 2⁻⁵³ of x
+  Doubles n = fma(x, log2_e, rounder);
+  return {n, fma(n - rounder, -ln2, x)};
 }
 
 // y·2ⁿ, y about 1. With T = float nothing comes near the ends of float64's exponents.
@@ -126,54 +155,83 @@ inline Doubles scaled(Doubles y, Doubles n) {
   }
 }
 
+// For x between the ends of float64's exponents or, with T = float, where scaled can do it.
 template <class T>
-inline Doubles exp(Doubles x) {
-  auto [n, r] = reduced(at_most(at_least(x, is_float<T> ? -700 : -746), is_float<T> ? 128 : 710));
+inline Doubles exp_between(Doubles x) {
+  auto [n, r] = reduced(x);
   return scaled<T>(fma(r, polynomial(r, exponential), broadcast(1.0)), n);
 }
 
 template <class T>
+constexpr double least_exponent = is_float<T> ? -700 : -746;
+
+// The same for float32, to 2⁻⁴⁴ (2⁻⁴³ where |x| is near 700).
+inline Doubles exp_roughly(Doubles x) {
+  auto [n, r] = roughly_reduced(x);
+  return scaled<float>(fma(r, polynomial(r, rough_exponential), broadcast(1.0)), n);
+}
+
+template <class T>
+inline Doubles exp(Doubles x) {
+  if (any_beyond(x, is_float<T> ? 87 : 700))  // of float32, what is less is no normal number
+    return exp_between<T>(at_most(at_least(x, least_exponent<T>), is_float<T> ? 700 : 710));
+  if constexpr (is_float<T>) return decided<T, rough_units>(exp_roughly(x), [&] { return exp_between<T>(x); });
+  return exp_between<T>(x);
+}
+
+template <class T>
 inline Doubles exp2(Doubles x) {
-  x = at_most(at_least(x, is_float<T> ? -160 : -1080), is_float<T> ? 160 : 1025);
+  if (any_beyond(x, 1000)) x = at_most(at_least(x, is_float<T> ? -1000 : -1080), is_float<T> ? 1000 : 1025);
   Doubles n = x + rounder, r = (x - (n - rounder)) * ln2, h = polynomial(r, exponential);
   Doubles y = decided<T>(fma(r, h, broadcast(1.0)), [&] { return odd_sum(broadcast(1.0), r * h); });
   return scaled<T>(y, n);
 }
 
 // eˣ − 1 = 2ⁿ·(eʳ − 1) + (2ⁿ − 1), for −60 ≤ x ≤ 700; −0 becomes +0.
-inline Doubles expm1_between(Doubles x) {
-  auto [n, r] = reduced(x);
-  Doubles power = (Doubles)(((Bits)n << 52) + one_bits);
-  return fma(r * polynomial(r, exponential), power, power - 1);
+template <int n>
+inline Doubles expm1_between(const Reduced& x, const double (&c)[n]) {
+  Doubles power = (Doubles)(((Bits)x.n << 52) + one_bits);
+  return fma(x.r * polynomial(x.r, c), power, power - 1);
 }
+inline Doubles expm1_between(Doubles x) { return expm1_between(reduced(x), exponential); }
 
 template <class T>
 inline Doubles expm1(Doubles x) {
-  Doubles y = with_sign(expm1_between(at_most(at_least(x, -60), is_float<T> ? 128 : 700)), x);
-  if constexpr (is_float<T>) return y;
-  return x > 700 ? exp<T>(x) : y;
+  if (any_beyond(x, 60)) {
+    Doubles y = with_sign(expm1_between(at_most(at_least(x, -60), 700)), x);
+    return x > 700 ? exp<T>(x) : y;
+  }
+  return with_sign(expm1_between(x), x);
 }
 
 // tanh x = (e²ˣ − 1)/(e²ˣ + 1).
 template <class T>
 inline Doubles tanh(Doubles x) {
-  Doubles y = expm1_between(2 * at_most(at_least(x, -22), 22));
-  return with_sign(y / (y + 2), x);
+  Doubles bounded = any_beyond(x, 22) ? at_most(at_least(x, -22), 22) : x;
+  auto careful = [&] {
+    Doubles y = expm1_between(2 * bounded);
+    return y / (y + 2);
+  };
+  if constexpr (!is_float<T>) return with_sign(careful(), x);
+  Doubles y = expm1_between(roughly_reduced(2 * bounded), rough_exponential);
+  return with_sign(decided<T, rough_units>(y / (y + 2), careful), x);
 }
 
 // σ(x) = eˣ/(1 + eˣ).
 template <class T>
 inline Doubles logistic(Doubles x) {
-  Doubles z = exp<T>(at_most(x, 40));
+  Doubles z = exp_between<T>(x);
   return z / (1 + z);
 }
 
 // The same; near 0, ½ + x/4 − x³/48.
 template <class T>
 inline Doubles sigmoid(Doubles x) {
-  Doubles y = logistic<T>(x);
-  return decided<T>(y, [&] {
-    return magnitude(x) < 0x1p-14 ? odd_sum(broadcast(0.5), x * fma(x * x, -1.0 / 48, 0.25)) : y;
+  if (any_beyond(x, 40)) x = at_most(at_least(x, least_exponent<T>), 40);
+  if constexpr (!is_float<T>) return logistic<T>(x);
+  Doubles z = exp_roughly(x);
+  return decided<T, rough_units>(z / (1 + z), [&] {
+    return magnitude(x) < 0x1p-14 ? odd_sum(broadcast(0.5), x * fma(x * x, -1.0 / 48, 0.25)) : logistic<T>(x);
   });
 }
 
@@ -201,6 +259,12 @@ inline Split split(Doubles x) {
   return {k, (Doubles)((Bits)x - exponent), exponent};
 }
 
+// Whether a lane has no logarithm that split could lead to: it is 0, negative, infinite, no number or less than `least`.
+inline bool any_odd(Doubles x, double least) {
+  long first = __builtin_bit_cast(long, least), last = (2047L << 52) - 1;  // as whole numbers; others wrap around
+  return __builtin_expect(any_above((Bits)x - first + sign_bit, sign_bit + (last - first)), 0);
+}
+
 // y, the logarithm of x if x is positive and finite; else its limit.
 inline Doubles log_or_limit(Doubles y, Doubles x) {
   y = x > 0 ? y : x == 0 ? broadcast(-infinity) : broadcast(__builtin_nan(""));
@@ -208,16 +272,16 @@ inline Doubles log_or_limit(Doubles y, Doubles x) {
 }
 
 // f(k, m − 1), a logarithm of x = 2ᵏ·m.
-template <class T, class F>
+template <class F>
 inline Doubles log_of_parts(Doubles x, const F& f) {
-  if constexpr (is_float<T>) {
-    auto [k, m, _] = split(x);
-    return log_or_limit(f(k, m - 1), x);
-  } else {
-    Bits is_small = x < 0x1p-1022;
+  constexpr double least = 0x1p-1022;
+  if (any_odd(x, least)) {
+    Bits is_small = x < least;
     auto [k, m, _] = split(is_small ? x * 0x1p54 : x);
     return log_or_limit(f(is_small ? k - 54 : k, m - 1), x);
   }
+  auto [k, m, _] = split(x);
+  return f(k, m - 1);
 }
 
 // ln(2ᵏ·(1 + f)); k·ln2_high + f is exact for float32.
@@ -231,12 +295,12 @@ inline Doubles ln_of_parts(Doubles k, Doubles f) {
 
 template <class T>
 inline Doubles log(Doubles x) {
-  return log_of_parts<T>(x, ln_of_parts<T>);
+  return log_of_parts(x, ln_of_parts<T>);
 }
 
 template <class T>
 inline Doubles log2(Doubles x) {
-  return log_of_parts<T>(x, [](Doubles k, Doubles f) {
+  return log_of_parts(x, [](Doubles k, Doubles f) {
     Doubles y = f + log1p_beyond(f);
     return k + fma(y, log2_e, y * log2_e_rest);
   });
@@ -244,7 +308,7 @@ inline Doubles log2(Doubles x) {
 
 template <class T>
 inline Doubles log10(Doubles x) {
-  return log_of_parts<T>(x, [](Doubles k, Doubles f) {
+  return log_of_parts(x, [](Doubles k, Doubles f) {
     Doubles y = f + log1p_beyond(f), b = fma(y, log10_e, fma(k, log10_2_rest, y * log10_e_rest));
     return decided<T>(fma(k, log10_2_high, b), [&] { return odd_sum(k * log10_2_high, b); });
   });
@@ -256,7 +320,8 @@ inline Doubles log1p(Doubles x) {
   auto [k, m, exponent] = split(sum);
   Doubles f = (m - 1) + lost * (Doubles)(one_bits - exponent);
   if constexpr (!is_float<T>) f = x < 0x1p60 ? f : m - 1;  // 2⁻ᵏ may be too small
-  return with_sign(log_or_limit(ln_of_parts<T>(k, f), sum), x);
+  Doubles y = ln_of_parts<T>(k, f);
+  return with_sign(any_odd(sum, 0x1p-60) ? log_or_limit(y, sum) : y, x);
 }
 
 // ------------------------------------------------------------------------------ the error function
@@ -273,30 +338,42 @@ constexpr double tail[] = {
     0x1.bc3c75abd64b4p-20, 0x1.31a22253912eep-22, -0x1.18e10f2fb7789p-22, -0x1.10995fcfc7db8p-25, 0x1.4515528eb0b70p-25,
     0x1.9ac21a84bba5ap-28, -0x1.02e3c87b2674fp-28, -0x1.1046d997deb84p-30};
 
-// e^(a²)·erfc(a), 0 ≤ a ≤ 28.
-inline Doubles scaled_erfc(Doubles a) {
+// The same where it is needed less exactly: for erf of float32, times e^(−a²), ¾ ≤ a ≤ 4.
+constexpr double outer_tail[] = {0x1.178842820fc5fp+0,  -0x1.eae02d21ff8f2p-1,  0x1.78fec98327700p-1,
+                                 -0x1.f63dff75de919p-2, 0x1.1dc15a1012fb7p-2,   -0x1.0e493d2d0eff5p-3,
+                                 0x1.91cefa4575765p-5,  -0x1.a07ad282f36b9p-7,  0x1.614a7f32d6897p-11,
+                                 0x1.a0e4a111ddfcap-12, -0x1.69f6c703af710p-11, -0x1.5f50fa323460bp-13};
+
+// e^(a²)·erfc(a), by one of these.
+template <int n>
+inline Doubles scaled_erfc(Doubles a, const double (&c)[n]) {
   Doubles w = 1 / (a + 3.75);
-  return w * polynomial(fma(w, -7.5, 1.0), tail);
+  return w * polynomial(fma(w, -7.5, 1.0), c);
 }
+inline Doubles scaled_erfc(Doubles a) { return scaled_erfc(a, tail); }
 
 // e^(−a²): what a² loses by rounding comes back as a factor. The square of a float32 loses nothing.
 template <class T>
 inline Doubles bell(Doubles a) {
-  Doubles square = a * a, y = exp<T>(-square);
-  if constexpr (is_float<T>) return y;
+  Doubles square = a * a;
+  if constexpr (is_float<T>) return exp_between<T>(-square);
+  Doubles y = exp<T>(-square);
   return fma(y, -fma(a, a, -square), y);
 }
 
 template <class T>
 inline Doubles erf(Doubles x) {
-  Doubles a = at_most(magnitude(x), 6);  // where it is 1
-  Doubles outer = with_sign(1 - bell<T>(a) * scaled_erfc(a), x);
-  return a < 0.75 ? x * polynomial(x * x, centre) : outer;
+  Doubles a = at_most(magnitude(x), is_float<T> ? 4 : 6), far;  // where it is 1
+  if constexpr (is_float<T>)
+    far = bell<T>(a) * scaled_erfc(a, outer_tail);
+  else
+    far = bell<T>(a) * scaled_erfc(a);
+  return a < 0.75 ? x * polynomial(x * x, centre) : with_sign(1 - far, x);
 }
 
 template <class T>
 inline Doubles erfc(Doubles x) {
-  Doubles a = at_most(magnitude(x), 28);  // where it is 0
+  Doubles a = at_most(magnitude(x), is_float<T> ? 11 : 28);  // where it is 0
   Doubles outer = bell<T>(a) * scaled_erfc(a), inner = -x * polynomial(x * x, centre);
   Doubles y = a < 0.75 ? 1 + inner : x < 0 ? 2 - outer : outer;
   return decided<T>(y, [&] { return a < 0.75 ? odd_sum(broadcast(1.0), inner) : y; });

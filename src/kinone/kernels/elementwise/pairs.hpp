@@ -31,21 +31,17 @@ inline Pair root(Pair a) {
   return {high, high > 0 ? (fma(-high, high, a.high) + a.low) / (high + high) : Doubles{}};
 }
 
+inline Pair either(Bits choice, Pair a, Pair b) { return {choice ? a.high : b.high, choice ? a.low : b.low}; }
+
 // The whole number nearest to x, |x| < 2⁵⁰, and, in the lowest 51 bits, the same as an integer.
 inline Doubles nearest(Doubles x) { return (x + rounder) - rounder; }
 inline Bits as_bits(Doubles whole) { return (Bits)(whole + rounder); }
 inline Doubles as_doubles(Bits whole) { return (Doubles)(whole + (Bits)broadcast(rounder)) - rounder; }
 
-// Whether a comparison is true in any lane.
-template <class V>
-inline bool any(V x) {
-  constexpr int n = sizeof(V) / sizeof(long);
-  long y = 0;
-  if constexpr (n == 8)
-    y = __builtin_bit_cast(long, __builtin_convertvector(x, Vector<signed char, n>));
-  else
-    for (int i = 0; i < n; i++) y |= x[i];
-  return y;
+// high + low, of which rounding to T makes what is nearest to the sum.
+template <class T>
+inline Doubles rounded(Pair x) {
+  return decided<T>(x.high + x.low, [&] { return odd_sum(x.high, x.low); });
 }
 
 // ------------------------------------------------------------------------------------ logarithms and powers of e

@@ -11,17 +11,14 @@ namespace kinone::KINONE_ISA {
 // π/2 in three parts, each what its digits hold of the rest.
 constexpr double quarter = 0x1.921fb54442d18p0, quarter_2 = 0x1.1a62633145c07p-54, quarter_3 = -0x1.f1976b7ed8fbcp-110;
 
-// x = n·π/2 + high + low, |high| ≤ π/2 if n was to be even or odd, else |high| ≤ π/4.
+// x = n·π/2 + high + low, |high| ≤ π/4.
 struct Quarters {
   Bits n;  // right modulo 4
   Doubles high, low;
 };
 
-enum class Turn { even, odd, any };
-
 // Of one large x, m·2ᵉ: the binary digits of 2/π whose product with x is less than 4, 192 of them, times m (Payne and
 // Hanek, 1983).
-template <Turn turn>
 inline void reduce_large(double x, long& n, double& high, double& low) {
   using Word = unsigned long;
   using Words = unsigned __int128;
@@ -47,47 +44,35 @@ inline void reduce_large(double x, long& n, double& high, double& low) {
   double b = static_cast<double>(static_cast<Word>(rest >> 42) & digits_42) * 0x1p-86;
   double c = static_cast<double>(static_cast<Word>(rest) & digits_42) * 0x1p-128;
   double sum = a + (b + c), left = ((a - sum) + b) + c;
-  if (turn != Turn::any && n % 2 != (turn == Turn::odd)) {  // the neighbour on the other side
-    double one = sum < 0 ? -1 : 1, less = sum - one;
-    n += static_cast<long>(one), left += sum - (less + one), sum = less;
-  }
   high = sum * quarter;
   low = fma(sum, quarter, -high) + (sum * quarter_2 + left * quarter);
   if (x < 0) n = -n, high = -high, low = -low;
   if (e == 2047 - 1075) high = __builtin_nan("");
 }
 
-// The lanes that are large, or no number, replaced.
-template <Turn turn>
-[[gnu::noinline]] Quarters with_large(Doubles x, Bits is_large, Quarters q) {
+[[gnu::noinline]] inline Quarters reduce_large(Doubles x, Bits is_large) {
+  Quarters q{};
   for (int i = 0; i < lanes<double>; i++)
     if (is_large[i]) {
       long n;
       double high, low;
-      reduce_large<turn>(x[i], n, high, low);
+      reduce_large(x[i], n, high, low);
       q.n[i] = n, q.high[i] = high, q.low[i] = low;
     }
   return q;
 }
 
-// For float32 the low part is left away.
-template <class T, Turn turn>
+constexpr double inverse_quarter = 0x1.45f306dc9c883p-1, quick = 0x1p30;  // up to which three parts of π/2 suffice
+
 inline Quarters reduce(Doubles x) {
-  constexpr double quick = 0x1p30, half_turn = 0.5 * 0x1.45f306dc9c883p-1;  // 1/π
-  Doubles n;
-  if constexpr (turn == Turn::even) n = 2 * (fma(x, half_turn, rounder) - rounder);
-  if constexpr (turn == Turn::odd) n = fma((fma(x, half_turn, broadcast(-0.5)) + rounder) - rounder, 2, 1);
-  if constexpr (turn == Turn::any) n = fma(x, 2 * half_turn, rounder) - rounder;
-  Quarters q{as_bits(n), fma(-n, quarter, x), Doubles{}};  // exact if n ≠ 0: no digit is below the last of x and π/2
-  if constexpr (is_float<T>) {
-    q.high = fma(-n, quarter_2, q.high);
-  } else {
-    Pair second = product(n, broadcast(quarter_2)), y = sum(q.high, -second.high);
-    y = sum(y.high, fma(-n, quarter_3, y.low - second.low));
-    q.high = y.high, q.low = y.low;
-  }
+  Doubles n = fma(x, inverse_quarter, rounder) - rounder;
+  Doubles first = fma(-n, quarter, x);  // exact: its last digit is not below that of x or of π/2
+  Pair second = product(n, broadcast(quarter_2)), y = sum(first, -second.high);
+  y = sum(y.high, fma(-n, quarter_3, y.low - second.low));
   Bits is_large = ~(magnitude(x) < quick);
-  return any(is_large) ? with_large<turn>(x, is_large, q) : q;
+  Quarters large{};
+  if (any(is_large)) large = reduce_large(x, is_large);
+  return {is_large ? large.n : as_bits(n), is_large ? large.high : y.high, is_large ? large.low : y.low};
 }
 
 // (sin(r)/r − 1)/z in z = r² ≤ (π/2)², to 2⁻⁶¹, and (cos(r) − 1 + z/2)/z² in z ≤ (π/4)².
@@ -96,57 +81,63 @@ constexpr double sine[] = {-0.16666666666666666,    0.008333333333333194,   -0.0
 constexpr double cosine[] = {1 / 24.,        -1 / 720.,          1 / 40320.,         -1 / 3628800.,
                              1 / 479001600., -1 / 87178291200., 1 / 20922789888000.};
 
-// y, changing sign with every second n.
-inline Doubles alternating(Doubles y, Bits n) { return (Doubles)((Bits)y ^ (n << 62 & sign_bit)); }
-
-// Of half a turn, for float32.
-inline Doubles sin_of_half(Doubles r) {
-  Doubles z = r * r;
-  return fma(r, z * polynomial(z, sine), r);
-}
-
-// Of a quarter.
 struct SinCos {
-  Doubles sin, cos;
+  Pair sin, cos;  // not yet added up
 };
 
 inline SinCos sin_cos(const Quarters& q) {
   Doubles r = q.high, z = r * r;
   Pair c = sum(broadcast(1.0), -0.5 * z);
-  return {r + fma(r * z, polynomial(z, sine), fma(-0.5 * z, q.low, q.low)),
-          c.high + (c.low + fma(z * z, polynomial(z, cosine), -r * q.low))};
+  return {{r, fma(r * z, polynomial(z, sine), fma(-0.5 * z, q.low, q.low))},
+          {c.high, c.low + fma(z * z, polynomial(z, cosine), -r * q.low)}};
+}
+
+// y, changing sign with every second n.
+inline Doubles alternating(Doubles y, Bits n) { return (Doubles)((Bits)y ^ (n << 62 & sign_bit)); }
+
+// sin(x + quarters·π/2), quarters 0 or 1, not yet added up.
+template <long quarters>
+[[gnu::noinline]] Pair sin_by_quarters(Doubles x) {
+  Quarters q = reduce(x);
+  Bits n = q.n + quarters, is_cosine = (n & 1) != 0;
+  auto [s, c] = sin_cos(q);
+  return {alternating(is_cosine ? c.high : s.high, n), alternating(is_cosine ? c.low : s.low, n)};
+}
+
+// The same, for float32 by one series up to half a turn, n·π from x + quarters·π/2, if that decides.
+template <class T, long quarters>
+inline Doubles sin_beside(Doubles x) {
+  if constexpr (is_float<T>) {
+    Doubles n = fma(x, 0.5 * inverse_quarter, broadcast(0.5 * quarters)) + rounder;
+    Bits sign = (Bits)n << 63;
+    n = (n - rounder) - 0.5 * quarters;
+    Doubles r = fma(-n, 2 * quarter_2, fma(-n, 2 * quarter, x)), z = r * r, y = fma(r, z * polynomial(z, sine), r);
+    auto careful = [&] {
+      Pair y = sin_by_quarters<quarters>(x);
+      return odd_sum(y.high, y.low);
+    };
+    return decided<T>((Doubles)((Bits)y ^ sign), careful, ~(magnitude(x) < quick));
+  } else {
+    Pair y = sin_by_quarters<quarters>(x);
+    return y.high + y.low;
+  }
 }
 
 template <class T>
 inline Doubles sin(Doubles x) {
-  Doubles y;
-  if constexpr (is_float<T>) {
-    Quarters q = reduce<T, Turn::even>(x);
-    y = alternating(sin_of_half(q.high), q.n);
-  } else {
-    Quarters q = reduce<T, Turn::any>(x);
-    auto [s, c] = sin_cos(q);
-    y = alternating((q.n & 1) != 0 ? c : s, q.n);
-  }
-  return x == 0 ? x : y;
+  return x == 0 ? x : sin_beside<T, 0>(x);
 }
 
 template <class T>
 inline Doubles cos(Doubles x) {
-  if constexpr (is_float<T>) {  // cos(n·π/2 + r) = ∓ sin r
-    Quarters q = reduce<T, Turn::odd>(x);
-    return alternating(sin_of_half(q.high), q.n + 1);
-  } else {
-    Quarters q = reduce<T, Turn::any>(x);
-    auto [s, c] = sin_cos(q);
-    return alternating((q.n & 1) != 0 ? s : c, q.n + 1);
-  }
+  return sin_beside<T, 1>(x);
 }
 
 template <class T>
 inline Doubles tan(Doubles x) {
-  Quarters q = reduce<T, Turn::any>(x);
-  auto [s, c] = sin_cos(q);
+  Quarters q = reduce(x);
+  auto [sin, cos] = sin_cos(q);
+  Doubles s = sin.high + sin.low, c = cos.high + cos.low;
   Bits is_odd = (q.n & 1) != 0;
   return x == 0 ? x : (is_odd ? -c : s) / (is_odd ? s : c);
 }
@@ -174,7 +165,8 @@ template <class T>
 inline Doubles asin(Doubles x) {
   Bits is_beyond = magnitude(x) >= 0.5;
   Pair a = asin_of_less(x, is_beyond), y = sum(broadcast(quarter), -2 * a.high);
-  return with_sign(is_beyond ? y.high + (y.low + (quarter_2 - 2 * a.low)) : a.high + a.low, x);
+  y.low += quarter_2 - 2 * a.low;
+  return with_sign(rounded<T>(either(is_beyond, y, a)), x);
 }
 
 // π/2 − arcsin x;  from ½ on 2·arcsin √((1 − x)/2), up to −½ π less that of |x|.
@@ -185,7 +177,7 @@ inline Doubles acos(Doubles x) {
   Doubles factor = with_sign(broadcast(1.0), x) * (is_beyond ? broadcast(2.0) : broadcast(-1.0));
   Doubles quarters = is_beyond ? (x < 0 ? broadcast(2.0) : Doubles{}) : broadcast(1.0);
   Pair y = sum(quarters * quarter, factor * a.high);
-  return y.high + (y.low + fma(factor, a.low, quarters * quarter_2));
+  return rounded<T>({y.high, y.low + fma(factor, a.low, quarters * quarter_2)});
 }
 
 // arctan t for t ≥ 0: of t, or π/4 + that of (t − 1)/(t + 1), or π/2 + that of −1/t, from √2 − 1 and √2 + 1 on.
@@ -203,8 +195,7 @@ inline Pair arctan(Doubles t) {
 
 template <class T>
 inline Doubles atan(Doubles x) {
-  Pair y = arctan(magnitude(x));
-  return with_sign(y.high + y.low, x);
+  return with_sign(rounded<T>(arctan(magnitude(x))), x);
 }
 
 // The angle of the point (x, y): that of the nearer axis and ± arctan of what is ≤ 1.
@@ -216,7 +207,7 @@ inline Doubles atan2(Doubles y, Doubles x) {
   Pair a = arctan(height == width ? (height == 0 ? none : one) : t);  // 0/0 and ∞/∞ are no points, but their angles are
   Doubles sign = is_steep != is_left ? -one : one, quarters = is_steep ? one : is_left ? 2 * one : none;
   Pair angle = sum(quarters * quarter, sign * a.high);
-  Doubles found = angle.high + (angle.low + fma(sign, a.low, quarters * quarter_2));
+  Doubles found = rounded<T>({angle.high, angle.low + fma(sign, a.low, quarters * quarter_2)});
   return x != x ? x : with_sign(found, y);
 }
 
@@ -244,30 +235,30 @@ inline Hyperbolic hyperbolic(Doubles size) {
 }
 
 // 2·(a·cosh r + b·sinh r)
+template <class T>
 inline Doubles both(Doubles a, Doubles b, const Hyperbolic& of) {
   Pair first = product(b, of.r), y = sum(a, first.high);
-  return 2 * (y.high + (y.low + (first.low + fma(a, of.cosh, b * of.sinh))));
+  return 2 * rounded<T>({y.high, y.low + (first.low + fma(a, of.cosh, b * of.sinh))});
 }
 
 template <class T>
 inline Doubles sinh(Doubles x) {
   Hyperbolic of = hyperbolic(magnitude(x));
-  Doubles y = with_sign(both(of.s, of.c, of), x);
+  Doubles y = with_sign(both<T>(of.s, of.c, of), x);
   return magnitude(x) < 0x1p-30 ? x : y;  // half of it might have lost a digit
 }
 
 template <class T>
 inline Doubles cosh(Doubles x) {
   Hyperbolic of = hyperbolic(magnitude(x));
-  return both(of.c, of.s, of);
+  return both<T>(of.c, of.s, of);
 }
 
 // ------------------------------------------------------------------------------------ their inverses
 // y, whose logarithm is needed, is about 2x: where its square was too large, it is just that.
-inline Doubles log_of_double(Doubles x, Pair y) {
+inline Pair log_of_double(Doubles x, Pair y) {
   Bits is_huge = x > 0x1p500;
-  Pair found = log({is_huge ? x * 0x1p-99 : y.high, is_huge ? Doubles{} : y.low}, is_huge ? broadcast(100.0) : Doubles{});
-  return found.high + found.low;
+  return log({is_huge ? x * 0x1p-99 : y.high, is_huge ? Doubles{} : y.low}, is_huge ? broadcast(100.0) : Doubles{});
 }
 
 // ln(|x| + √(x² + 1)), and near 0 artanh(|x|/√(x² + 1)).
@@ -277,8 +268,8 @@ inline Doubles asinh(Doubles x) {
   Pair square = product(size, size), more = sum(size > 1 ? square.high : one, size > 1 ? one : square.high);
   Pair w = root({more.high, more.low + square.low}), y = sum(w.high, size);
   Pair near = artanh_of_ratio({size, Doubles{}}, w);
-  Doubles far = log_of_double(size, {y.high, y.low + w.low});
-  Doubles found = with_sign(size < 0.17 ? near.high + near.low : far, x);
+  Pair far = log_of_double(size, {y.high, y.low + w.low});
+  Doubles found = with_sign(rounded<T>(either(size < 0.17, near, far)), x);
   return size < infinity ? found : x;
 }
 
@@ -288,8 +279,8 @@ inline Doubles acosh(Doubles x) {
   Pair square = product(x, x), less = sum(square.high, broadcast(-1.0));
   Pair w = root({less.high, less.low + square.low}), y = sum(x, w.high);
   Pair near = artanh_of_ratio(w, {x, Doubles{}});
-  Doubles far = log_of_double(x, {y.high, y.low + w.low});
-  Doubles found = x < 1.014 ? near.high + near.low : x < infinity ? far : x;
+  Doubles found = rounded<T>(either(x < 1.014, near, log_of_double(x, {y.high, y.low + w.low})));
+  found = x < infinity ? found : x;
   return x < 1 ? broadcast(__builtin_nan("")) : found;
 }
 
@@ -299,7 +290,7 @@ inline Doubles atanh(Doubles x) {
   Doubles size = magnitude(x), one = broadcast(1.0);
   Pair near = artanh_of_ratio({size, Doubles{}}, {one, Doubles{}});
   Pair far = log(quotient(sum(one, size), sum(one, -size)), Doubles{});
-  Doubles y = size < 0.17 ? near.high + near.low : 0.5 * (far.high + far.low);
+  Doubles y = rounded<T>(either(size < 0.17, near, {0.5 * far.high, 0.5 * far.low}));
   y = size < 1 ? y : size == 1 ? broadcast(infinity) : broadcast(__builtin_nan(""));
   return with_sign(y, x);
 }

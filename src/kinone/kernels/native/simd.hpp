@@ -55,9 +55,17 @@ inline Vector<T> broadcast(T x) {
 inline float fma(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
 inline double fma(double a, double b, double c) { return __builtin_fma(a, b, c); }
 
-// a·b + c, rounded once. Neither compiler has this for vectors; both make one instruction of the loop.
+// a·b + c, rounded once. Neither compiler has this for vectors; both make one instruction of the loop, but GCC only
+// where nothing around it leads its vectorizer astray.
 template <class V>
 inline V fma(V a, V b, V c) {
+#if defined(__AVX512F__)
+  if constexpr (sizeof(V) == 64 && sizeof(a[0]) == 8) return (V)_mm512_fmadd_pd((__m512d)a, (__m512d)b, (__m512d)c);
+  if constexpr (sizeof(V) == 64 && sizeof(a[0]) == 4) return (V)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+#elif defined(__AVX2__)
+  if constexpr (sizeof(V) == 32 && sizeof(a[0]) == 8) return (V)_mm256_fmadd_pd((__m256d)a, (__m256d)b, (__m256d)c);
+  if constexpr (sizeof(V) == 32 && sizeof(a[0]) == 4) return (V)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
+#endif
   V y;
   for (unsigned i = 0; i < sizeof(V) / sizeof(a[0]); i++) y[i] = fma(a[i], b[i], c[i]);
   return y;
@@ -82,6 +90,15 @@ inline Vector<double> doubles(V x) {
   if constexpr (sizeof(V) == 16) return (Vector<double>)__builtin_ia32_cvtps2pd256(x);
 #endif
   return __builtin_convertvector(x, Vector<double>);
+}
+
+// And back, rounded.
+template <class T>
+inline Vector<T, lanes<double>> rounded_to(Vector<double> x) {
+#if defined(__AVX512F__) && !defined(__clang__)
+  if constexpr (sizeof(T) == sizeof(float)) return __builtin_ia32_cvtpd2ps512_mask(x, Vector<float, 8>{}, -1, 4);
+#endif
+  return __builtin_convertvector(x, Vector<T, lanes<double>>);
 }
 
 // The products of the lower halves, which the compilers do not always see as the one instruction that it is.
@@ -123,6 +140,24 @@ inline bool any(Vector<long> mask) {
   long bits = 0;
   for (int i = 0; i < lanes<long>; i++) bits |= mask[i];
   return bits;
+#endif
+}
+
+// Whether a lane is more than the bound.
+inline bool any_above(Vector<long> x, long bound) {
+#if defined(__AVX512F__)
+  return _mm512_cmpgt_epi64_mask((__m512i)x, (__m512i)broadcast(bound));
+#else
+  return any(x > bound);
+#endif
+}
+
+// Whether a lane has none of these bits.
+inline bool any_without(Vector<long> x, long bits) {
+#if defined(__AVX512F__)
+  return _mm512_testn_epi64_mask((__m512i)x, (__m512i)broadcast(bits));
+#else
+  return any((x & bits) == 0);
 #endif
 }
 
