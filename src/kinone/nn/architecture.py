@@ -3,7 +3,9 @@
 {"module": "Linear", "config": {"in_features": 3, "out_features": 2, "bias": true}}
 
 A module that stands in several places is described at the first and pointed at from the others ({"shared": 4}: the
-fifth description). What was put in another module's place later stands in "changed", by path.
+fifth description, a module's arguments counted in the alphabet's order). What was put in another module's place later
+stands in "changed", as pairs of a path and a description, in the order in which the modules stand. So a writer of JSON
+may sort its keys.
 """
 
 import inspect
@@ -69,9 +71,10 @@ class _Writer:
             return {"shared": self.numbers[id(module)]}
         self.numbers[id(module)] = len(self.numbers)
         where = type(module).__name__
-        config = {name: self.value(value, f"{where}.{name}") for name, value in module.get_config().items()}
-        written: dict[str, Any] = {"module": where, "config": config}
-        changed = {path: self.module(new) if new is not None else None for path, new in _changes(module)}
+        config = module.get_config()
+        values = {name: self.value(config[name], f"{where}.{name}") for name in sorted(config)}  # as they are counted
+        written: dict[str, Any] = {"module": where, "config": {name: values[name] for name in config}}
+        changed = [[path, None if new is None else self.module(new)] for path, new in _changes(module)]
         return {**written, "changed": changed} if changed else written
 
     def value(self, value: Any, where: str) -> Any:
@@ -158,13 +161,16 @@ class _Reader:
         unknown = config.keys() - inspect.signature(kind.__init__).parameters.keys()
         if unknown and kind.from_config.__func__ is Module.from_config.__func__:  # type: ignore[attr-defined]
             raise FormatError(where, f"arguments of {kind.__name__}", ", ".join(sorted(unknown)))
-        values = {name: self.value(value, f"{where}.{name}") for name, value in config.items()}
+        values = {name: self.value(config[name], f"{where}.{name}") for name in sorted(config)}
         try:
             module = kind.from_config(values)
         except (TypeError, AttributeError) as error:
             raise FormatError(where, f"a config that makes a {kind.__name__}", str(error)) from None
         self.made[number] = module
-        for path, new in (data.get("changed") or {}).items():
+        changed = data.get("changed") or []
+        if not isinstance(changed, list) or not all(isinstance(pair, list) and len(pair) == 2 for pair in changed):
+            raise FormatError(where, "pairs of a path and a module as changed", _short(changed))
+        for path, new in changed:
             self.change(module, path, None if new is None else self.module(new, f"{where}.{path}"), where)
         return module
 

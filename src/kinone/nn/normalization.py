@@ -23,6 +23,7 @@ from kinone.ops import (
     rms_norm,
 )
 from kinone.ops.arguments import shape_of
+from kinone.ops.function import repeating
 
 
 def _positive(where: str, name: str, value: float) -> float:
@@ -95,6 +96,8 @@ class RunningNorm(Layer):
     def _track(self, mean: Any, biased: Any, n: int) -> None:
         """Let the running statistics follow a batch whose variance is taken over n values."""
         if self.running_mean is None or self.running_var is None or self.num_batches_tracked is None:
+            return
+        if repeating.depth:  # the checkpoint's first run has counted this batch
             return
         if self.counts or self.momentum is None:
             self.num_batches_tracked.data = np.asarray(self.num_batches_tracked.data + 1)

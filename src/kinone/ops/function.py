@@ -1,5 +1,6 @@
 """Recorded calls that are not operators: a user's `Function`, and a checkpointed stretch of graph."""
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -19,6 +20,15 @@ class _Call:
 
     def pull(self, node: Node, g: Any, create_graph: bool, useful: set[Node] | None) -> list[Any]:
         return self._pull(node, g, create_graph)
+
+
+class _Repeating(threading.local):
+    """How many checkpoints of this thread are computing their call a second time, one within another."""
+
+    depth = 0
+
+
+repeating = _Repeating()
 
 
 class _Context:
@@ -88,7 +98,7 @@ def checkpoint(f: Callable[..., Tensor], *inputs: Any) -> Tensor:
     """f(*inputs), keeping none of its intermediate results: backward computes them a second time.
 
     Parameters that f reaches without being handed them get their gradients all the same. Named random streams are set
-    back for the second run, so that dropout drops the same elements.
+    back for the second run, so that dropout drops the same elements, and running statistics do not move again.
 
     >>> import kinone as kn
     >>> x = kn.Tensor([1.0, 2.0], requires_grad=True)
@@ -106,9 +116,11 @@ def checkpoint(f: Callable[..., Tensor], *inputs: Any) -> Tensor:
         attached = [a if p is None else wrap(a, p) for a, p in zip(node.arrays, nodes, strict=True)]
         now = random.snapshot()
         random.restore(streams)
+        repeating.depth += 1
         try:
             again, ends, _ = _run(f, attached)
         finally:
+            repeating.depth -= 1
             random.restore(now)
         assert again.node is not None
         wanted = {end for end in (*ends, *outside) if end is not None}
