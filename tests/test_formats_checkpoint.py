@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from processes import in_a_process
 
 import kinone as kn
 from kinone import nn, optim
 from kinone.errors import ArgumentError, FormatError, StateError
 from kinone.formats import Checkpoint, load_checkpoint, load_safetensors, save_checkpoint
+from processes import in_a_process
 
 OPTIMIZERS: dict[str, Callable[[nn.Module], Any]] = {
     "SGD": lambda m: optim.SGD(m, lr=0.05, momentum=0.9, nesterov=True, weight_decay=1e-3),
@@ -200,7 +200,7 @@ def test_not_a_number_and_what_cannot_be_written(tmp_path: Path):
                             ({"b64": 1}, "names as keys"), ([1j], "got a complex")]:  # fmt: skip
         with pytest.raises(ArgumentError, match=match):
             save_checkpoint(tmp_path / "n.json", model=nn.Identity(), progress=progress)
-    with pytest.raises(ArgumentError, match="ends in .safetensors, .json, .json.gz, .json.zst, got"):
+    with pytest.raises(ArgumentError, match=r"ends in \.safetensors, \.json, \.json\.gz, \.json\.zst, got"):
         save_checkpoint(tmp_path / "m.pkl", model=nn.Identity())
     assert [path.name for path in tmp_path.iterdir()] == ["m.json"]
 
@@ -210,11 +210,11 @@ def test_what_does_not_fit_changes_nothing(tmp_path: Path):
     model = nn.Linear(3, 2)
     save_checkpoint(path, model=model, optimizer=optim.SGD(model, lr=0.1))
     other = nn.Linear(3, 2)
-    before = other.weight.data.copy()  # pyright: ignore[reportOptionalMemberAccess]
+    before = other.weight.data.copy()
     kn.random.seed(11)
     with pytest.raises(StateError, match="the state of Adam, got that of SGD"):
         load_checkpoint(path, model=other, optimizer=optim.Adam(other))
-    with pytest.raises(StateError, match="state of a schedule in .*, got none"):
+    with pytest.raises(StateError, match=r"state of a schedule in .*, got none"):
         load_checkpoint(path, model=other, schedule=Halving(None))
     with pytest.raises(StateError, match="weight is"):
         load_checkpoint(path, model=nn.Linear(4, 2))

@@ -17,6 +17,7 @@ from kinone.formats.json_checkpoint import read_json, write_json
 from kinone.formats.migrations import MIGRATIONS
 from kinone.formats.safetensors import read_safetensors, save_safetensors
 from kinone.formats.strict_json import parse
+from kinone.formats.torch_file import LEGACY, ZIP, legacy, load_torch, weights_of
 
 SUFFIXES = (".safetensors", ".json", ".json.gz", ".json.zst")
 """What files are written as."""
@@ -74,6 +75,10 @@ def read(path: Place, limit: int | None = None) -> Contents:
         return _from_safetensors(path, where)
     if head.lstrip(b" \t\r\n").startswith(b"{"):
         return read_json(Path(path).read_bytes(), where, MIGRATIONS)
+    if head.startswith(ZIP):
+        return Contents(weights_of(load_torch(path), where))
+    if head.startswith(LEGACY):
+        raise legacy(where)
     got = next((what for start, what in _FOREIGN.items() if head.startswith(start)), f"{size} bytes of another kind")
     raise FormatError(where, "safetensors, a JSON checkpoint or PyTorch's zip file", got)
 

@@ -40,15 +40,33 @@ def load(self: Module, path: Place, strict: bool = True, *, skip: Sequence[str] 
         raise StateError("load", f"entries below {prefix!r} in {os.fspath(path)}", got)
     if contents.arch is None:
         _count_batches(state)
-    if not skip:
+    try:
+        return _load(self, state, strict, tuple(skip))
+    except StateError as error:
+        if place := _place_of(self, state):
+            error.add_note(f"All of them are in the file below {place!r}: load(path, prefix={prefix + place!r}).")
+        raise
+
+
+def _load(self: Module, state: dict[str, Any], strict: bool, skipped: tuple[str, ...]) -> LoadReport:
+    if not skipped:
         return self.load_state_dict(state, strict)
-    skipped = tuple(skip)
     unread = tuple(name for name in state if name.startswith(skipped))
     own = {name: value for name, value in self.state_dict().items() if name.startswith(skipped)}
     state = {name: value for name, value in state.items() if not name.startswith(skipped)}
     report = self.load_state_dict({**state, **own}, strict)
     loaded = tuple(name for name in report.loaded if name not in own)
     return replace(report, loaded=loaded, missing=(*report.missing, *own), unexpected=(*report.unexpected, *unread))
+
+
+def _place_of(self: Module, state: dict[str, Any]) -> str:
+    """The prefix below which the state has every parameter of the model; "" if there is none, or several."""
+    if any(module.is_waiting for module in self.modules()):
+        return ""
+    names = [name for name, _ in self.named_parameters()]
+    places = [key.removesuffix(names[0]) for key in state if names and key.endswith(f".{names[0]}")]
+    fitting = [place for place in places if all(place + name in state for name in names)]
+    return fitting[0] if len(fitting) == 1 else ""
 
 
 def _count_batches(state: dict[str, Any]) -> None:
