@@ -1,6 +1,8 @@
 """What layers promise beyond their values: order, state, modes, what they refuse and what they draw."""
 
+import copy
 import json
+import pickle
 from collections.abc import Callable
 from typing import Any
 
@@ -19,17 +21,17 @@ def draw(*shape: int, seed: int = 0) -> Any:
 def reloaded(module: nn.Module, **kinds: type[nn.Module]) -> Any:
     """Out as JSON whose keys a stranger has sorted, and in again."""
     text = json.dumps(nn.described(module), sort_keys=True)
-    copy = nn.build(json.loads(text), {**nn.MODULES, **kinds})
-    copy.load_state_dict(dict(sorted(module.state_dict().items())))
-    return copy
+    made = nn.build(json.loads(text), {**nn.MODULES, **kinds})
+    made.load_state_dict(dict(sorted(module.state_dict().items())))
+    return made
 
 
 # ------------------------------------------------------------------------------ containers
 def test_named_layers_are_reloaded_in_the_order_in_which_they_stand():
     net = nn.Sequential({"zeta": nn.Linear(3, 5), "mid": nn.Tanh(), "alpha": nn.Linear(5, 2)})
-    copy = reloaded(net)
-    assert list(copy.parts()) == ["zeta", "mid", "alpha"]
-    np.testing.assert_array_equal(copy(draw(4, 3)).data, net(draw(4, 3)).data)
+    twin = reloaded(net)
+    assert list(twin.parts()) == ["zeta", "mid", "alpha"]
+    np.testing.assert_array_equal(twin(draw(4, 3)).data, net(draw(4, 3)).data)
     heads = reloaded(nn.ModuleDict({"z": nn.Linear(1, 2), "a": nn.Linear(1, 3)}))
     assert list(heads) == ["z", "a"] and heads["z"].out_features == 2
 
@@ -46,10 +48,10 @@ def test_layers_that_were_added_later_keep_their_place_beyond_the_tenth():
     for i in range(12):
         tower.append(nn.Linear(3, 3) if i % 2 else nn.Tanh())
     tower[1] = nn.Sigmoid()
-    copy = reloaded(tower, Tower=Tower)
-    assert type(copy) is Tower and len(copy) == 14
-    assert [type(part) for part in copy] == [type(part) for part in tower]
-    np.testing.assert_array_equal(copy(draw(4, 3)).data, tower(draw(4, 3)).data)
+    twin = reloaded(tower, Tower=Tower)
+    assert type(twin) is Tower and len(twin) == 14
+    assert [type(part) for part in twin] == [type(part) for part in tower]
+    np.testing.assert_array_equal(twin(draw(4, 3)).data, tower(draw(4, 3)).data)
     assert tower.get_config() == {"n": 2}
 
 
@@ -86,8 +88,8 @@ def test_a_layer_in_two_places_runs_twice_and_is_one():
     net = nn.Sequential(shared, nn.Tanh(), shared)
     assert len(list(net.parameters())) == 2 and len(net) == 3
     np.testing.assert_array_equal(net(draw(2, 3)).data, shared(shared(draw(2, 3)).tanh()).data)
-    copy = reloaded(net)
-    assert copy[0] is copy[2]
+    twin = reloaded(net)
+    assert twin[0] is twin[2]
 
 
 def test_lists_and_dicts_of_modules():
@@ -134,9 +136,9 @@ def test_residuals_and_functions():
     assert own(5.0, 3.0) == 2.0
     with pytest.raises(ArgumentError, match=r"\[Lambda.function\] expected numbers, text, modules and operators"):
         nn.described(own)
-    copy = reloaded(nn.Lambda(kn.softmax, axis=0))
-    assert copy.function is kn.softmax and copy.attributes == {"axis": 0}
-    assert repr(copy) == "Lambda(softmax, axis=0)"
+    twin = reloaded(nn.Lambda(kn.softmax, axis=0))
+    assert twin.function is kn.softmax and twin.attributes == {"axis": 0}
+    assert repr(twin) == "Lambda(softmax, axis=0)"
 
 
 def test_all_layers_learn_through_every_change_of_shape():
@@ -172,9 +174,9 @@ def test_the_statistics_of_a_batch_norm_are_state():
     assert {"running_mean", "running_var", "num_batches_tracked"} < state.keys()
     assert state["num_batches_tracked"].dtype == np.int64 and state["num_batches_tracked"].item() == 3
     kept = {name: value.data.copy() for name, value in state.items()}
-    copy = reloaded(bn).eval()
+    twin = reloaded(bn).eval()
     x = draw(4, 2, 3, 3, seed=9)
-    np.testing.assert_array_equal(copy(x).data, bn.eval()(x).data)
+    np.testing.assert_array_equal(twin(x).data, bn.eval()(x).data)
     bn.train()(x)
     for name, value in state.items():
         np.testing.assert_array_equal(value.data, kept[name])  # what was taken out does not move on
@@ -368,9 +370,9 @@ def test_probabilities_of_0_and_1():
 def test_weights_are_state_and_follow_the_dtype():
     loss = nn.CrossEntropyLoss(weight=np.array([0.1, 0.2, 0.3, 0.4], np.float32), ignore_index=2)
     assert list(loss.state_dict()) == ["weight"] and not list(loss.parameters())
-    copy = reloaded(loss)
-    np.testing.assert_array_equal(copy.weight.data, loss.weight.data)
-    assert copy.ignore_index == 2 and copy.weight.dtype == np.float32
+    twin = reloaded(loss)
+    np.testing.assert_array_equal(twin.weight.data, loss.weight.data)
+    assert twin.ignore_index == 2 and twin.weight.dtype == np.float32
     for dtype in (np.float32, np.float64):
         assert loss(LOGITS.astype(dtype), np.array([0, 1, 3])).dtype == dtype
     other = nn.CrossEntropyLoss(weight=kn.Tensor(np.ones(4, np.float64)))
@@ -402,7 +404,14 @@ REFUSED: list[tuple[Callable[[], Any], str]] = [
     (lambda: nn.Conv2d(3, 4, 3, groups=2), "in_channels that groups=2 divides, got in_channels=3"),
     (lambda: nn.Conv2d(4, 3, 3, groups=2), "out_channels that groups=2 divides, got out_channels=3"),
     (lambda: nn.Conv2d(4, 4, 3, padding_mode="mirror"), "zeros, reflect, replicate, circular, got 'mirror'"),
-    (lambda: nn.Conv2d(4, 4, True), "kernel_size"),
+    (lambda: nn.Conv2d(4, 4, True), r"kernel_size to be int | Sequence\[int\], got kernel_size=True"),
+    (lambda: nn.Conv2d(4, 4, 3, bias="no"), "bias to be bool, got bias='no'"),
+    (lambda: nn.LeakyReLU("steep"), "negative_slope to be float, got negative_slope='steep'"),
+    (lambda: nn.Dropout(True), "p to be float, got p=True"),
+    (lambda: nn.Softmax(1.0), "dim to be int, got dim=1.0"),
+    (lambda: nn.BatchNorm2d(4, None), "eps to be float, got eps=None"),
+    (lambda: nn.MSELoss(None), "reduction to be str, got reduction=None"),
+    (lambda: nn.Linear(3)(1.0), r"x of shape \(…, in_features\), got shape \(\)"),
     (lambda: nn.ConvTranspose2d(4, 4, 3, output_padding=1), r"output_padding below the stride \(1, 1\)"),
     (lambda: nn.ConvTranspose2d(4, 4, 3, padding_mode="reflect"), "padding_mode zeros"),
     (lambda: nn.BatchNorm2d(3, eps=0.0), "eps > 0"),
@@ -439,6 +448,44 @@ REFUSED: list[tuple[Callable[[], Any], str]] = [
 def test_bad_arguments_are_refused(call: Callable[[], Any], match: str):
     with pytest.raises(KinoneError, match=match):
         call()
+
+
+def test_numbers_may_be_numpys_and_a_wrong_call_is_pythons_to_explain():
+    assert nn.Dropout(np.float32(0.25)).p == 0.25 and nn.Conv2d(np.int64(3), 4, np.int32(3)).kernel_size == (3, 3)
+    json.dumps(nn.described(nn.Conv2d(np.int64(3), 4, 3)))
+    with pytest.raises(TypeError, match="missing 1 required positional argument: 'kernel_size'"):
+        nn.Conv2d(3, 4)
+    with pytest.raises(TypeError, match="unexpected keyword argument 'inplace'"):
+        nn.Dropout(inplace=True)
+
+
+def test_layers_are_copied_and_pickled():
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Lambda(kn.relu), nn.Residual(nn.Tanh()))
+    x = draw(2, 3, 5, 5)
+    for twin in (copy.deepcopy(net), pickle.loads(pickle.dumps(net))):
+        np.testing.assert_array_equal(twin.eval()(x).data, net.eval()(x).data)
+        assert nn.described(twin) == nn.described(net) and repr(twin) == repr(net)
+        nn.initialize.zeros_(twin[0].weight)
+        assert net[0].weight.data.all()
+
+
+class Wide(nn.Conv2d):
+    """A layer of somebody else, whose annotations are his own."""
+
+    def __init__(self, sizes: list[int]) -> None:
+        self.sizes = sizes
+        super().__init__(sizes[0], sizes[1], sizes[2])
+
+
+def test_a_class_may_be_derived_from_a_layer():
+    wide = Wide([3, 8, 3])
+    assert wide.get_config() == {"sizes": [3, 8, 3]} and repr(wide) == "Wide(sizes=[3, 8, 3])"
+    assert reloaded(wide, Wide=Wide)(draw(1, 3, 4, 4)).shape == (1, 8, 2, 2)
+
+
+def test_a_recording_sees_indices_go_into_a_table():
+    r = kn.record(nn.Embedding(5, 3), kn.Tensor(np.array([1, 2])))
+    assert [type(node).__name__ for node in r.nodes()] and r.value.shape == (2, 3)
 
 
 def test_sizes_may_be_lists_and_come_back_as_tuples():

@@ -14,6 +14,7 @@ from kinone.nn.layer import Layer, count
 from kinone.nn.parameter import Parameter
 from kinone.nn.state import Shape
 from kinone.ops import conv1d, conv2d, conv3d, conv_transpose1d, conv_transpose2d, conv_transpose3d, fold, pad, unfold
+from kinone.ops.arguments import shape_of
 from kinone.ops.window import Padding, PerAxis, checked_rank, convolution_padding, per_axis
 
 _FORWARD = (conv1d, conv2d, conv3d)
@@ -68,7 +69,7 @@ class Kernels(Layer):
 
     def settle(self, x: Any) -> None:
         checked_rank(type(self).__name__, "x", x, self.rank)
-        self.make(x.shape[1])
+        self.make(shape_of(x)[1])
 
 
 class Convolution(Kernels):

@@ -6,7 +6,7 @@ import numpy as np
 
 from kinone.core.tensor import as_array
 from kinone.errors import ArgumentError, AxisError, DtypeError, ShapeError
-from kinone.nn.layer import Layer, count
+from kinone.nn.layer import Layer, as_is, count
 from kinone.nn.parameter import Parameter
 from kinone.ops import embedding
 from kinone.random import stream
@@ -58,4 +58,4 @@ class Embedding(Layer):
             where = np.argwhere(given == worst)[0].tolist()
             expected = f"indices from 0 to {self.num_embeddings - 1}"
             raise AxisError("Embedding", expected, f"{worst} at {where} of shape {given.shape}")
-        return embedding(given, self.weight, padding_idx=self.padding_idx)
+        return embedding(as_is(indices), self.weight, padding_idx=self.padding_idx)

@@ -9,6 +9,7 @@ from kinone.nn.module import Module
 from kinone.nn.parameter import Parameter
 from kinone.nn.state import Shape
 from kinone.ops import expand_dims, linear, reshape
+from kinone.ops.arguments import shape_of
 
 
 class Identity(Module):
@@ -63,7 +64,9 @@ class Linear(Module):
             self.bias = Parameter(initialize.fan_in_uniform((self.out_features,), in_features))
 
     def settle(self, x: Any) -> None:
-        self.make(x.shape[-1])
+        if not (shape := shape_of(x)):
+            raise ShapeError("Linear", "x of shape (…, in_features)", "shape ()")
+        self.make(shape[-1])
 
     def settle_like(self, shapes: dict[str, Shape]) -> None:
         if len(shapes.get("weight", ())) == 2:

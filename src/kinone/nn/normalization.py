@@ -27,7 +27,7 @@ from kinone.ops.function import repeating
 
 
 def _positive(where: str, name: str, value: float) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+    if not value > 0:
         raise ArgumentError(where, f"{name} > 0", f"{name}={value!r}")
     return value
 
@@ -47,7 +47,7 @@ class RunningNorm(Layer):
         self, num_features: int | None, eps: float, momentum: float | None, affine: bool, track_running_stats: bool
     ) -> None:
         where = type(self).__name__
-        if momentum is not None and (isinstance(momentum, bool) or not 0 <= momentum <= 1):
+        if momentum is not None and not 0 <= momentum <= 1:
             raise ArgumentError(where, "0 ≤ momentum ≤ 1, or None", f"momentum={momentum!r}")
         self.num_features, self.eps, self.momentum = None, _positive(where, "eps", eps), momentum
         self.affine, self.track_running_stats = affine, track_running_stats
@@ -72,7 +72,7 @@ class RunningNorm(Layer):
 
     def settle(self, x: Any, *args: Any, **kwargs: Any) -> None:
         self._check(x)
-        self.make(x.shape[1])
+        self.make(shape_of(x)[1])
 
     def settle_like(self, shapes: dict[str, Shape]) -> None:
         shape = shapes.get("weight", shapes.get("running_mean", ()))
