@@ -121,3 +121,91 @@ def test_lion_as_its_paper_has_it():
         momenta = [0.95 * m + 0.05 * g for m, g in zip(momenta, grads, strict=True)]
         for p, v in zip(ours, values, strict=True):
             np.testing.assert_allclose(p.data, v, rtol=1e-12, atol=1e-12)
+
+
+# ------------------------------------------------------------------------------ schedules
+S = torch.optim.lr_scheduler
+SCHEDULES: list[Any] = [
+    ("StepLR", {"step_size": 7, "gamma": 0.7}, 300),
+    ("MultiStepLR", {"milestones": [30, 5, 80, 80], "gamma": 0.3}, 200),
+    ("ConstantLR", {"factor": 0.4, "total_iters": 9}, 30),
+    ("LinearLR", {}, 30),
+    ("LinearLR", {"start_factor": 0.2, "end_factor": 0.7, "total_iters": 50}, 100),
+    ("ExponentialLR", {"gamma": 0.99}, 1000),
+    ("PolynomialLR", {"total_iters": 200, "power": 2.0}, 300),
+    ("PolynomialLR", {"total_iters": 150, "power": 0.9}, 300),
+    ("CosineAnnealingLR", {"T_max": 100, "eta_min": 0.001}, 100),
+    ("CosineAnnealingLR", {"T_max": 37}, 200),
+    ("CosineAnnealingWarmRestarts", {"T_0": 10, "eta_min": 0.002}, 200),
+    ("CosineAnnealingWarmRestarts", {"T_0": 5, "T_mult": 3}, 500),
+    ("LambdaLR", {"lr_lambda": lambda t: 0.95**t}, 200),
+    ("LambdaLR", {"lr_lambda": [lambda t: 1 / (1 + t), lambda t: 0.5]}, 50),
+    ("OneCycleLR", {"max_lr": 0.5, "total_steps": 400}, 399),
+    ("OneCycleLR", {"max_lr": [0.5, 0.1], "epochs": 7, "steps_per_epoch": 13, "pct_start": 0.45}, 90),
+    ("OneCycleLR", {"max_lr": 0.5, "total_steps": 100, "anneal_strategy": "linear", "three_phase": True}, 99),
+    ("OneCycleLR", {"max_lr": 0.3, "total_steps": 50, "base_momentum": 0.7, "max_momentum": [0.9, 0.8],
+                    "div_factor": 10.0, "final_div_factor": 100.0}, 49),
+]  # fmt: skip
+
+
+def optimizers(kind: str) -> tuple[Any, Any]:
+    """Two groups with rates of their own, here and there."""
+    ours, theirs = twins()
+    extra = {"momentum": 0.9} if kind == "SGD" else {}
+    made = getattr(optim, kind)([{"params": ours[:2], "lr": 0.1}, {"params": ours[2:], "lr": 0.02}], **extra)
+    return made, getattr(torch.optim, kind)(
+        [{"params": theirs[:2], "lr": 0.1}, {"params": theirs[2:], "lr": 0.02}], **extra
+    )
+
+
+def same_rates(schedule: Any, optimizer: Any, twin: Any, steps: int, *metrics: Any) -> None:
+    for t in range(steps + 1):
+        for a, b in zip(optimizer.param_groups, twin.optimizer.param_groups, strict=True):
+            assert a["lr"] == pytest.approx(b["lr"], rel=1e-11, abs=1e-13), t
+            for name in {"momentum", "betas"} & a.keys():
+                assert a.get(name) == pytest.approx(b.get(name), rel=1e-12), t
+        if t < steps:
+            schedule.step(*(m[t] for m in metrics))
+            twin.optimizer.step()
+            twin.step(*(m[t] for m in metrics))
+
+
+@pytest.mark.parametrize("kind", ["SGD", "Adam"])
+@pytest.mark.parametrize(("name", "options", "steps"), SCHEDULES)
+def test_schedules_over_long_runs(name, options, steps, kind):
+    optimizer, theirs = optimizers(kind)
+    same_rates(getattr(optim, name)(optimizer, **options), optimizer, getattr(S, name)(theirs, **options), steps)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"mode": "max", "factor": 0.5, "patience": 2, "threshold": 0.01, "cooldown": 3},
+        {"threshold_mode": "abs", "threshold": 0.05, "patience": 1, "min_lr": [0.01, 0.0001]},
+        {"mode": "max", "threshold_mode": "abs", "patience": 0, "cooldown": 1, "eps": 1e-3},
+    ],
+)
+def test_plateau(options):
+    optimizer, theirs = optimizers("SGD")
+    metrics = np.random.default_rng(5).standard_normal(150).cumsum().tolist()
+    metrics[17] = float("nan")
+    same_rates(
+        optim.ReduceLROnPlateau(optimizer, **options), optimizer, S.ReduceLROnPlateau(theirs, **options), 150, metrics
+    )
+
+
+def test_schedules_one_after_another():
+    def parts(m: Any, o: Any) -> list[Any]:
+        return [m.LinearLR(o, 0.1, total_iters=10), m.CosineAnnealingLR(o, T_max=30), m.StepLR(o, 5, 0.5)]
+
+    optimizer, theirs = optimizers("SGD")
+    schedule = optim.SequentialLR(optimizer, parts(optim, optimizer), [10, 40])
+    same_rates(schedule, optimizer, S.SequentialLR(theirs, parts(S, theirs), [10, 40]), 90)
+
+
+def test_warm_up_is_a_line_before_the_schedule():
+    optimizer, theirs = optimizers("Adam")
+    schedule = optim.WarmUp(optim.CosineAnnealingLR(optimizer, T_max=50), steps=8, start_factor=0.25)
+    twin = S.SequentialLR(theirs, [S.LinearLR(theirs, 0.25, total_iters=8), S.CosineAnnealingLR(theirs, 50)], [8])
+    same_rates(schedule, optimizer, twin, 58)

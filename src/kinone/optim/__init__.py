@@ -1,7 +1,25 @@
-"""Optimizers: what turns gradients into steps."""
+"""Optimizers and schedules: what turns gradients into steps, and how long the steps are."""
 
 from kinone.optim.adam import Adam, AdamW, NAdam
+from kinone.optim.decay import (
+    ConstantLR,
+    CosineAnnealingLR,
+    CosineAnnealingWarmRestarts,
+    ExponentialLR,
+    LinearLR,
+    MultiStepLR,
+    OneCycleLR,
+    PolynomialLR,
+    StepLR,
+)
 from kinone.optim.descent import SGD, Adagrad, Lion, RMSProp, RMSprop
 from kinone.optim.optimizer import Optimizer
+from kinone.optim.plateau import ReduceLROnPlateau
+from kinone.optim.schedule import LambdaLR, Schedule
+from kinone.optim.sequence import SequentialLR, WarmUp
 
-__all__ = ["SGD", "Adagrad", "Adam", "AdamW", "Lion", "NAdam", "Optimizer", "RMSProp", "RMSprop"]
+__all__ = [
+    "SGD", "Adagrad", "Adam", "AdamW", "ConstantLR", "CosineAnnealingLR", "CosineAnnealingWarmRestarts",
+    "ExponentialLR", "LambdaLR", "LinearLR", "Lion", "MultiStepLR", "NAdam", "OneCycleLR", "Optimizer", "PolynomialLR",
+    "RMSProp", "RMSprop", "ReduceLROnPlateau", "Schedule", "SequentialLR", "StepLR", "WarmUp",
+]  # fmt: skip
