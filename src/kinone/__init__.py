@@ -22,7 +22,7 @@ from numpy import (
     uint64,
 )
 
-from kinone import errors, formats, models, nn, optim, random
+from kinone import errors, formats, models, nn, optim, random, training
 from kinone._version import __version__
 from kinone.core.check import gradcheck, gradgradcheck
 from kinone.core.modes import enable_grad, no_grad
@@ -33,7 +33,7 @@ from kinone.inspection import Recording, detect_anomaly, profile, record
 from kinone.nn.methods import Methods as _Methods
 from kinone.ops import *
 
-for _name, _method in formats.METHODS.items():
+for _name, _method in (formats.METHODS | training.METHODS).items():
     setattr(_Methods, _name, _method)
 
 # Infinity and NaN are values: they pass through as in every framework of this kind, forward as backward, whatever

@@ -18,8 +18,8 @@ class WeightAverage:
     """a ← decay·a + (1 − decay)·p after each `update()`; without decay, the mean of all the p there were (SWA).
 
     The averages begin as the first p. `applied()` puts them in place of the weights for a while, `copy_to` for good.
-    Buffers (running statistics) stay the model's own unless `use_buffers` averages the floating ones too; after `copy_to`
-    `update_batch_norm` computes them anew.
+    Buffers (running statistics) stay the model's own unless `use_buffers` averages the floating ones too; after
+    `copy_to`, `update_batch_norm` computes them anew.
 
     >>> from kinone import nn
     >>> model = nn.Module.build(lambda x, w: x * w, w=4.0)
@@ -99,7 +99,10 @@ class WeightAverage:
         """Go on from a `state_dict()` with the same bits."""
         if not isinstance(state, Mapping) or not {"count", "averages"} <= state.keys():
             raise StateError("WeightAverage", "a state with count and averages", f"{list(state)}")
-        given = {name: np.array(getattr(a, "data", a) if isinstance(a, Tensor) else a) for name, a in state["averages"].items()}
+        given = {
+            name: np.array(getattr(a, "data", a) if isinstance(a, Tensor) else a)
+            for name, a in state["averages"].items()
+        }
         before, self.averages = self.averages, given
         try:
             if state["count"]:
@@ -116,7 +119,7 @@ def update_batch_norm(model: Module, batches: Iterable[Any]) -> None:
     A batch is x, or a tuple whose first part is. The model runs in training mode, without gradients, and is left in the
     mode that it had.
     """
-    norms = [m for m in model.modules() if isinstance(getattr(m, "running_mean", None), Tensor)]
+    norms: list[Any] = [m for m in model.modules() if isinstance(getattr(m, "running_mean", None), Tensor)]
     if not norms:
         return
     modes, momenta = [(m, m.training) for m in model.modules()], [(m, m.momentum) for m in norms]

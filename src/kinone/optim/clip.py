@@ -9,6 +9,7 @@ import numpy as np
 from kinone import kernels
 from kinone.core.tensor import Tensor, wrap
 from kinone.errors import ArgumentError, NumericsError
+from kinone.nn.contracts import ParameterLike
 from kinone.nn.module import Module
 from kinone.optim.schedule import checked_number
 
@@ -51,8 +52,8 @@ def clip_grad_norm_(
 
     >>> from kinone import nn
     >>> p = nn.Parameter([3.0, 4.0]); (p * p).sum().backward()
-    >>> clip_grad_norm_([p], 1.0), p.grad
-    (10.0, Tensor([0.6, 0.8], dtype=float32))
+    >>> clip_grad_norm_([p], 1.0), [round(float(g), 4) for g in p.grad.numpy()]
+    (10.0, [0.6, 0.8])
     """
     checked_number("clip_grad_norm_", "max_norm", max_norm)
     given = listed("clip_grad_norm_", parameters)
@@ -84,7 +85,8 @@ def listed(where: str, parameters: Any) -> list[Any]:
     """The parameters with a gradient, each once."""
     if isinstance(parameters, Module):
         parameters = parameters.parameters()
-    given: list[Any] = [parameters] if isinstance(parameters, Tensor) else parameters
-    if not isinstance(given, Iterable) or not all(isinstance(p, Tensor) for p in (given := list(given))):
+    is_one = isinstance(parameters, Tensor) or not isinstance(parameters, Iterable)
+    given: list[Any] = [parameters] if is_one else list(parameters)
+    if not all(isinstance(p, ParameterLike) for p in given):
         raise ArgumentError(where, "a model, or Parameters", f"a {type(parameters).__name__}")
     return [p for p in {id(p): p for p in given}.values() if p.grad is not None]
