@@ -115,9 +115,10 @@ def test_the_picture_is_written(tmp_path):
     assert "group 1" in text and "learning rate" in text
 
 
+STRANGE: list[Any] = [2.5, object()]
 BAD: list[Any] = [
     (lambda o: optim.StepLR(o, 0), r"\[StepLR\] expected step_size, a whole number from 1 on, got 0"),
-    (lambda o: optim.StepLR(o, 2.5), "step_size, a whole number"),
+    (lambda o: optim.StepLR(o, STRANGE[0]), "step_size, a whole number"),
     (lambda o: optim.StepLR(o, 2, -1.0), "gamma, a number from 0 on, got -1.0"),
     (lambda o: optim.StepLR(nn.Linear(2, 2), 2), "an optimizer, whose param_groups have rates, got a Linear"),
     (lambda o: optim.LinearLR(o, 1.5), "start_factor, a number from 0 to 1"),
@@ -133,7 +134,7 @@ BAD: list[Any] = [
     (lambda o: optim.SequentialLR(o, [optim.StepLR(o, 1)], [3]), "a milestone between each .* got 1 for 1 schedules"),
     (lambda o: optim.SequentialLR(o, [optim.StepLR(o, 1)] * 3, [5, 3]), "milestones that grow"),
     (lambda o: optim.SequentialLR(o, [optim.StepLR(o, 1), optim.StepLR(sgd(), 1)], [5]), "of the same optimizer"),
-    (lambda o: optim.SequentialLR(o, [optim.ReduceLROnPlateau(o)], []), "formulas of the step, got a Reduce"),
+    (lambda o: optim.SequentialLR(o, STRANGE[1:], []), "formulas of the step, got a object"),
     (lambda o: optim.WarmUp(optim.ReduceLROnPlateau(o), 3), "got a ReduceLROnPlateau"),
     (lambda o: optim.WarmUp(o, 0), "steps, a whole number from 1 on"),
 ]  # fmt: skip

@@ -149,7 +149,7 @@ def _check(model: Any, optimizer: Any, loss: Any) -> None:
 
 
 def _marked(source: Source, epoch: int, accumulate: int) -> Iterator[tuple[Batch, bool]]:
-    """Each batch, and whether it is the epoch's last, where that matters: a loader is never asked ahead without need."""
+    """Each batch, and whether it is the epoch's last; no loader is asked ahead where that does not matter."""
     batches = source.epoch(epoch)
     if accumulate == 1 or source.count is not None:
         for i, batch in enumerate(batches, 1):
