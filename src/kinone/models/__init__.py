@@ -1,5 +1,6 @@
 """Networks: ready to train, with published weights if there are any."""
 
+from kinone.models.character import CharacterRNN
 from kinone.models.efficientnet import (
     ConvNormActivation,
     EfficientNet,
@@ -14,17 +15,21 @@ from kinone.models.efficientnet import (
     efficientnet_b6,
     efficientnet_b7,
 )
+from kinone.models.gpt import GPT
 from kinone.models.lenet import LeNet
 from kinone.models.mlp import MLP
 from kinone.models.resnet import BasicBlock, Bottleneck, ResNet, resnet18, resnet34, resnet50, resnet101, resnet152
+from kinone.models.vision_transformer import VisionEncoder, VisionEncoderBlock, VisionTransformer, vit_b_16, vit_b_32
 from kinone.nn import Module, kinds_in
 from kinone.nn.transfer import freeze, replace_head
 
 __all__ = [
-    "MLP", "MODELS", "MODULES", "BasicBlock", "Bottleneck", "ConvNormActivation", "EfficientNet", "LeNet", "MBConv",
-    "ResNet", "SqueezeExcitation", "efficientnet_b0", "efficientnet_b1", "efficientnet_b2", "efficientnet_b3",
-    "efficientnet_b4", "efficientnet_b5", "efficientnet_b6", "efficientnet_b7", "freeze", "replace_head", "resnet18",
-    "resnet34", "resnet50", "resnet101", "resnet152",
+    "GPT", "MLP", "MODELS", "MODULES", "BasicBlock", "Bottleneck", "CharacterRNN", "ConvNormActivation",
+    "EfficientNet", "LeNet", "MBConv", "ResNet", "SqueezeExcitation", "VisionEncoder",
+    "VisionEncoderBlock", "VisionTransformer",
+    "efficientnet_b0", "efficientnet_b1", "efficientnet_b2", "efficientnet_b3", "efficientnet_b4", "efficientnet_b5",
+    "efficientnet_b6", "efficientnet_b7", "freeze", "replace_head", "resnet18", "resnet34",
+    "resnet50", "resnet101", "resnet152", "vit_b_16", "vit_b_32",
 ]  # fmt: skip
 
 MODULES = kinds_in(
@@ -36,6 +41,6 @@ MODULES = kinds_in(
 
 MODELS = {f.__name__: f for f in (
     resnet18, resnet34, resnet50, resnet101, resnet152, efficientnet_b0, efficientnet_b1, efficientnet_b2,
-    efficientnet_b3, efficientnet_b4, efficientnet_b5, efficientnet_b6, efficientnet_b7,
+    efficientnet_b3, efficientnet_b4, efficientnet_b5, efficientnet_b6, efficientnet_b7, vit_b_16, vit_b_32,
 )}  # fmt: skip
 """The functions that make published networks, by name: what `kinone train --model` takes."""

@@ -99,6 +99,7 @@ from kinone.nn.pooling import (
 from kinone.nn.position import LearnedPositions, RotaryEmbedding, SinusoidalPositions
 from kinone.nn.recurrent import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
 from kinone.nn.resize import PixelShuffle, PixelUnshuffle, Upsample, UpsamplingBilinear2d, UpsamplingNearest2d
+from kinone.nn.sampling import sample
 from kinone.nn.sequence import truncated
 from kinone.nn.shape import (
     CircularPad1d,
@@ -271,6 +272,7 @@ __all__ = [
     "kinds_in",
     "register",
     "registered",
+    "sample",
     "truncated",
 ]  # fmt: skip
 
