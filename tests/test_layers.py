@@ -55,6 +55,44 @@ def test_layers_that_were_added_later_keep_their_place_beyond_the_tenth():
     assert tower.get_config() == {"n": 2}
 
 
+class Named(nn.Sequential):
+    """Layers by name, put there by its constructor."""
+
+    def __init__(self) -> None:
+        super().__init__({"z": nn.Linear(3, 3), "m": nn.Tanh(), "a": nn.Linear(3, 3)})
+
+
+CHANGES: list[Callable[[Any], Any]] = [
+    lambda net: net.insert(1, nn.Linear(3, 3), "q"),
+    lambda net: net.insert(0, nn.ReLU(), "q").insert(2, nn.Sigmoid(), "b"),
+    lambda net: net.add(nn.Sigmoid(), "y").add(nn.Linear(3, 3), "b"),
+    lambda net: setattr(net, "z", nn.Tanh()),
+    lambda net: [net.pop("m"), net.add(nn.ReLU(), "m")],
+    lambda net: net.insert(0, net.pop("a"), "a"),
+]
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=range(len(CHANGES)))
+@pytest.mark.parametrize("is_inner", [False, True])
+def test_named_layers_that_were_moved_are_reloaded_where_they_stand(change: Callable[[Any], Any], is_inner: bool):
+    """Also where a module of somebody's own made the container."""
+    top = Holder() if is_inner else Named()
+    net: Any = top.net if isinstance(top, Holder) else top
+    change(net)
+    twin = reloaded(top, Named=Named, Holder=Holder)
+    inner = twin.net if is_inner else twin
+    assert [*inner.parts()] == [*net.parts()] and repr(inner) == repr(net)
+    np.testing.assert_array_equal(inner(draw(4, 3)).data, net(draw(4, 3)).data)
+    assert nn.described(reloaded(twin, Named=Named, Holder=Holder)) == nn.described(twin)
+
+
+class Holder(nn.Module):
+    """A module that makes a container for itself."""
+
+    def __init__(self) -> None:
+        self.net = nn.Sequential({"z": nn.Linear(3, 3), "m": nn.Tanh(), "a": nn.Linear(3, 3)})
+
+
 def test_a_sequential_can_be_changed():
     a, b, c, d = nn.Tanh(), nn.ReLU(), nn.Linear(2, 2), nn.Sigmoid()
     net = nn.Sequential(a, b)

@@ -114,17 +114,19 @@ def _changes(module: Module) -> list[tuple[str, Module | None]]:
         own, given = vars(owner), {id(part) for part in _modules_in({} if is_listed else owner.get_config())}
         if is_listed and owner is module:
             continue
-        changed = own.get("_changed", set())
+        changed, start = own.get("_changed", set()), f"{path}." if path else ""
+        found += [(start + name, None) for name in sorted(changed) if name not in own]
+        if changed and owner.orders_children:  # all of them, so that they stand in their order again
+            found += [(start + name, value) for name, value in own.items() if isinstance(value, Module)]
+            continue
         for name, value in own.items():
-            place = f"{path}.{name}" if path else name
             if isinstance(value, Module) and id(value) in given:
                 continue  # described as an argument
             if name in changed and (value is None or isinstance(value, Module)):
-                found.append((place, value))
+                found.append((start + name, value))
             elif isinstance(value, Module):
-                stack.append((place, value))
-        found += [(f"{path}.{name}" if path else name, None) for name in changed if name not in own]
-    return found  # each module's own in the order in which they stand: a Sequential runs its modules in it
+                stack.append((start + name, value))
+    return found
 
 
 def _modules_in(value: Any) -> Iterable[Module]:
@@ -183,7 +185,10 @@ class _Reader:
                 raise FormatError(where, "a path of modules", repr(path))
         if name.startswith("_"):
             raise FormatError(where, "a path of modules", repr(path))
-        setattr(owner, name, new)
+        if owner.orders_children and name in vars(owner):
+            delattr(owner, name)
+        if new is not None or not owner.orders_children:
+            setattr(owner, name, new)
 
     def kind(self, name: Any, where: str) -> type[Module]:
         if not isinstance(name, str) or name not in self.kinds:

@@ -12,6 +12,7 @@ class Container(Module):
     """What containers share: their modules are the attributes that are modules, in the order in which they stand."""
 
     describes_children = True
+    orders_children = True
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

@@ -54,6 +54,7 @@ class Module(Methods, metaclass=ModuleType):
     training: bool = True
     is_waiting: bool = False  # for its first input, which tells the shapes of its parameters
     describes_children: bool = False  # whether get_config says what stands where now
+    orders_children: bool = False  # whether it matters in which order they stand
     title: str = ""  # what errors call it, if not by its class
     _buffers: dict[str, bool]  # name: whether it belongs in a checkpoint
     _made: tuple[tuple[Any, ...], dict[str, Any]]  # the arguments that it was made with
