@@ -3,7 +3,8 @@
 // Each is a template of T, the type of the numbers that x holds: float, in float64 of course, or double. The result is
 // within two units in the last place of float64 (erfc: six); with T = float, rounding it to float32 gives the correctly
 // rounded value of the function for each of the 2³² numbers, which leaves nothing to choose: that is profile kn1. It is
-// proven by trying them all, and the last bits of some constants below are what they are because of it.
+// proven by trying them all (docs/reference/correct-rounding.md), and the last bits of some constants below are what they
+// are because of it.
 // With T = double the bits are those that the operations below have, in their order: +, −, ×, ÷ and fma of float64,
 // rounded alike by every processor. A NaN is passed on, but with which bits is for whoever stores it (`one_nan`).
 //
@@ -162,9 +163,6 @@ inline Doubles exp_between(Doubles x) {
   return scaled<T>(fma(r, polynomial(r, exponential), broadcast(1.0)), n);
 }
 
-template <class T>
-constexpr double least_exponent = is_float<T> ? -700 : -746;
-
 // The same for float32, to 2⁻⁴⁴ (2⁻⁴³ where |x| is near 700).
 inline Doubles exp_roughly(Doubles x) {
   auto [n, r] = roughly_reduced(x);
@@ -173,10 +171,11 @@ inline Doubles exp_roughly(Doubles x) {
 
 template <class T>
 inline Doubles exp(Doubles x) {
-  if (any_beyond(x, is_float<T> ? 87 : 700))  // of float32, what is less is no normal number
-    return exp_between<T>(at_most(at_least(x, least_exponent<T>), is_float<T> ? 700 : 710));
-  if constexpr (is_float<T>) return decided<T, rough_units>(exp_roughly(x), [&] { return exp_between<T>(x); });
-  return exp_between<T>(x);
+  auto careful = [](Doubles x) { return exp_between<T>(x); };
+  if constexpr (!is_float<T>) return careful(any_beyond(x, 700) ? at_most(at_least(x, -746), 710) : x);
+  Doubles y = decided<T, rough_units>(exp_roughly(x), [&] { return careful(x); });
+  if (any_beyond(x, 87)) y = magnitude(x) <= 87 ? y : careful(at_most(at_least(x, -700), 700));  // no normal numbers
+  return y;
 }
 
 template <class T>
@@ -227,12 +226,12 @@ inline Doubles logistic(Doubles x) {
 // The same; near 0, ½ + x/4 − x³/48.
 template <class T>
 inline Doubles sigmoid(Doubles x) {
-  if (any_beyond(x, 40)) x = at_most(at_least(x, least_exponent<T>), 40);
-  if constexpr (!is_float<T>) return logistic<T>(x);
-  Doubles z = exp_roughly(x);
-  return decided<T, rough_units>(z / (1 + z), [&] {
+  if constexpr (!is_float<T>) return logistic<T>(any_beyond(x, 40) ? at_most(at_least(x, -746), 40) : x);
+  Doubles z = exp_roughly(x), y = decided<T, rough_units>(z / (1 + z), [&] {
     return magnitude(x) < 0x1p-14 ? odd_sum(broadcast(0.5), x * fma(x * x, -1.0 / 48, 0.25)) : logistic<T>(x);
   });
+  if (any_beyond(x, 40)) y = magnitude(x) <= 40 ? y : logistic<T>(at_most(at_least(x, -700), 40));
+  return y;
 }
 
 // ------------------------------------------------------------------------------ logarithms
