@@ -182,6 +182,11 @@ def test_gains_and_fans():
         (lambda p: initialize.uniform_(p, 1.0, 0.0), ArgumentError, "a ≤ b"),
         (lambda p: initialize.trunc_normal_(p, a=1.0, b=1.0), ArgumentError, "a < b"),
         (lambda p: initialize.zeros_(p.data), ArgumentError, "a parameter or a tensor, got a ndarray"),
+        (
+            lambda p: initialize.kaiming_normal_(nn.Linear(3).weight),
+            ArgumentError,
+            "NoneType. Hint: a layer that waits",
+        ),
     ],
 )
 def test_wrong_calls(call: Callable[[Any], Any], error: type[Exception], match: str):

@@ -461,6 +461,9 @@ REFUSED: list[tuple[Callable[[], Any], str]] = [
     (lambda: nn.StochasticDepth(0.5, "column"), "mode 'row' or 'batch'"),
     (lambda: nn.Embedding(4, 3, padding_idx=4), "padding_idx from -4 to 3, got padding_idx=4"),
     (lambda: nn.MaxPool2d((2, 2, 2)), "kernel_size"),
+    (lambda: nn.AvgPool2d(2, divisor_override=0), "divisor_override to be an integer of at least 1"),
+    (lambda: nn.Linear(3, 4, bias=None), "bias to be bool, got bias=None"),
+    (lambda: nn.Linear(3.0, 4), "in_features to be int | None, got in_features=3.0"),
     (lambda: nn.AdaptiveAvgPool2d((1, 2, 3)), "output_size"),
     (lambda: nn.AdaptiveAvgPool2d(0), "output_size"),
     (lambda: nn.GELU("sigmoid"), "approximate 'none' or 'tanh'"),
@@ -490,6 +493,7 @@ def test_bad_arguments_are_refused(call: Callable[[], Any], match: str):
 
 def test_numbers_may_be_numpys_and_a_wrong_call_is_pythons_to_explain():
     assert nn.Dropout(np.float32(0.25)).p == 0.25 and nn.Conv2d(np.int64(3), 4, np.int32(3)).kernel_size == (3, 3)
+    assert nn.Linear(np.int64(3), np.int32(2)).weight.shape == (2, 3)
     json.dumps(nn.described(nn.Conv2d(np.int64(3), 4, 3)))
     with pytest.raises(TypeError, match="missing 1 required positional argument: 'kernel_size'"):
         nn.Conv2d(3, 4)
@@ -541,6 +545,9 @@ def test_a_layer_that_waits_says_so_and_takes_a_state_of_its_own_shape():
     with pytest.raises(ArgumentError, match="in_channels that groups=2 divides, got in_channels=3") as caught:
         net(draw(1, 3, 5, 5))
     assert caught.value.__notes__ == ["in Sequential.0 (Conv2d)"]
+    assert nn.ConvTranspose2d(None, 2, 3, 2)(draw(1, 3, 4, 4), output_size=10).shape == (1, 2, 10, 10)
+    assert nn.Linear(2)([[1.0, 2.0, 3.0]]).shape == (1, 2)
+    assert nn.BatchNorm1d()(draw(4, 3), activation="relu").shape == (4, 3)
     whole = nn.Sequential(nn.Conv2d(6, 4, 3, groups=2), nn.BatchNorm2d(4))
     net.load_state_dict(whole.state_dict())
     np.testing.assert_array_equal(net(draw(2, 6, 5, 5)).data, whole(draw(2, 6, 5, 5)).data)

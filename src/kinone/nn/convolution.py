@@ -67,7 +67,7 @@ class Kernels(Layer):
         """The first two axes of the weight; the second is what a bias' bound is measured by."""
         raise NotImplementedError
 
-    def settle(self, x: Any) -> None:
+    def settle(self, x: Any, *args: Any, **kwargs: Any) -> None:
         checked_rank(type(self).__name__, "x", x, self.rank)
         self.make(shape_of(x)[1])
 

@@ -12,9 +12,10 @@ True
 """
 
 from collections.abc import Callable, Mapping
+from functools import wraps
 from math import prod, sqrt
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
@@ -27,12 +28,26 @@ from kinone.random import Stream, stream
 
 Shape = tuple[int, ...]
 T = TypeVar("T", bound=Tensor)
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 def fan_in_uniform(shape: Shape, fan_in: int, source: Stream | None = None) -> Any:
     """Uniform between ±1/√fan_in: what PyTorch's layers begin with; 0 where nothing comes in."""
     bound = 1 / sqrt(fan_in) if fan_in > 0 else 0.0
     return (source or stream("init")).uniform(shape, low=-bound, high=bound)
+
+
+def _of_a_tensor(f: F) -> F:
+    """f, which says what it needs when it is given something else, such as the None of a layer that waits."""
+
+    @wraps(f)
+    def call(p: Any, *args: Any, **kwargs: Any) -> Any:
+        if not isinstance(p, Tensor):
+            hint = "a layer that waits for its first input has no parameters yet." if p is None else ""
+            raise ArgumentError(f.__name__, "a parameter or a tensor", f"a {type(p).__name__}", hint=hint)
+        return f(p, *args, **kwargs)
+
+    return cast(F, call)
 
 
 # ------------------------------------------------------------------------------ what the spread depends on
@@ -70,21 +85,25 @@ def calculate_fans(shape: Shape) -> tuple[int, int]:
 
 
 # ------------------------------------------------------------------------------ without draws
+@_of_a_tensor
 def constant_(p: T, val: float) -> T:
     """p = val."""
     return _filled(p, np.full(p.shape, val))
 
 
+@_of_a_tensor
 def zeros_(p: T) -> T:
     """p = 0."""
     return constant_(p, 0.0)
 
 
+@_of_a_tensor
 def ones_(p: T) -> T:
     """p = 1."""
     return constant_(p, 1.0)
 
 
+@_of_a_tensor
 def eye_(p: T) -> T:
     """p[i, j] = 1 where i = j, else 0: a linear layer that changes nothing."""
     if p.ndim != 2:
@@ -92,6 +111,7 @@ def eye_(p: T) -> T:
     return _filled(p, np.eye(*p.shape))
 
 
+@_of_a_tensor
 def dirac_(p: T, groups: int = 1) -> T:
     """p[g·n + i, i, middle] = 1, else 0: a convolution that lets as many channels through as it can, as they are.
 
@@ -111,6 +131,7 @@ def dirac_(p: T, groups: int = 1) -> T:
 
 
 # ------------------------------------------------------------------------------ draws
+@_of_a_tensor
 def uniform_(p: T, a: float = 0.0, b: float = 1.0, source: Stream | None = None) -> T:
     """p ~ U(a, b)."""
     if not a <= b:
@@ -118,12 +139,14 @@ def uniform_(p: T, a: float = 0.0, b: float = 1.0, source: Stream | None = None)
     return _filled(p, (source or stream("init")).uniform(p.shape, low=a, high=b, dtype=_drawn(p)))
 
 
+@_of_a_tensor
 def normal_(p: T, mean: float = 0.0, std: float = 1.0, source: Stream | None = None) -> T:
     """p ~ N(mean, std²)."""
     _check_std("normal_", std)
     return _filled(p, (source or stream("init")).normal(p.shape, mean=mean, std=std, dtype=_drawn(p)))
 
 
+@_of_a_tensor
 def trunc_normal_(
     p: T, mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: float = 2.0, source: Stream | None = None
 ) -> T:
@@ -151,17 +174,20 @@ def trunc_normal_(
     return _filled(p, np.clip(mean + std * sign * z.reshape(p.shape), a, b))
 
 
+@_of_a_tensor
 def xavier_uniform_(p: T, gain: float = 1.0, source: Stream | None = None) -> T:
     """p ~ U(−c, c), c = gain·√(6/(fan_in + fan_out)): Glorot's."""
     bound = gain * sqrt(6 / _some(sum(calculate_fans(p.shape))))
     return uniform_(p, -bound, bound, source)
 
 
+@_of_a_tensor
 def xavier_normal_(p: T, gain: float = 1.0, source: Stream | None = None) -> T:
     """p ~ N(0, σ²), σ = gain·√(2/(fan_in + fan_out)): Glorot's."""
     return normal_(p, 0.0, gain * sqrt(2 / _some(sum(calculate_fans(p.shape)))), source)
 
 
+@_of_a_tensor
 def kaiming_uniform_(
     p: T, a: float = 0.0, mode: str = "fan_in", nonlinearity: str = "leaky_relu", source: Stream | None = None
 ) -> T:
@@ -170,6 +196,7 @@ def kaiming_uniform_(
     return uniform_(p, -bound, bound, source)
 
 
+@_of_a_tensor
 def kaiming_normal_(
     p: T, a: float = 0.0, mode: str = "fan_in", nonlinearity: str = "leaky_relu", source: Stream | None = None
 ) -> T:
@@ -184,6 +211,7 @@ def _kaiming(where: str, p: Tensor, a: float, mode: str, nonlinearity: str) -> f
     return calculate_gain(nonlinearity, a) / sqrt(_some(fans[mode]))
 
 
+@_of_a_tensor
 def orthogonal_(p: T, gain: float = 1.0, source: Stream | None = None) -> T:
     """p = gain·Q, the rows of Q (out, in·kernel) orthonormal, or its columns where it is taller; all equally likely.
 
@@ -228,8 +256,6 @@ INITIALIZERS: Mapping[str, Callable[..., Tensor]] = MappingProxyType(
 
 
 def _filled(p: T, values: Any) -> T:
-    if not isinstance(p, Tensor):
-        raise ArgumentError("initialize", "a parameter or a tensor", f"a {type(p).__name__}")
     p.data = np.ascontiguousarray(values, p.dtype)
     return p
 

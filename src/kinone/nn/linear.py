@@ -25,7 +25,7 @@ class Identity(Module):
         return x
 
 
-class Linear(Module):
+class Linear(Layer):
     """y = x·wᵀ + b, x (…, in_features) → y (…, out_features).
 
     `Linear(out_features)`, or `Linear(None, out_features)`, takes the number of inputs from its first one.
@@ -42,8 +42,8 @@ class Linear(Module):
         if out_features is None:
             in_features, out_features = None, in_features
         for name, n in (("in_features", in_features), ("out_features", out_features)):
-            if n is not None and (not isinstance(n, int) or isinstance(n, bool) or n < 0):
-                raise ArgumentError("Linear", f"{name}, a number of features", repr(n))
+            if n is not None and n < 0:
+                raise ArgumentError("Linear", f"{name} ≥ 0", f"{name}={n}")
         if out_features is None:
             raise ArgumentError("Linear", "out_features", "None")
         self.in_features, self.out_features = in_features, out_features

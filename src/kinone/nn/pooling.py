@@ -72,7 +72,8 @@ class AvgPool(Pool):
         self._set(kernel_size, stride, padding)
         self.ceil_mode, self.count_include_pad = ceil_mode, count_include_pad
         where = type(self).__name__
-        self.divisor_override = divisor_override and count(where, "divisor_override", divisor_override)
+        is_own = divisor_override is not None
+        self.divisor_override = count(where, "divisor_override", divisor_override) if is_own else None
 
     def forward(self, x: Any) -> Any:
         return _AVG[self.rank - 1](
