@@ -64,9 +64,11 @@ struct Panels {
 
   // From a matrix with those strides.
   void pack(const T* from, long k_step, long column_step) const {
-    for (long j = 0; j < columns; j += wide())
-      kinone::KINONE_ISA::pack<side<T>>(data + j * depth, rounded(min(wide(), columns - j), lanes<T>),
-                                        from + j * column_step, min(wide(), columns - j), column_step, depth, k_step);
+    for (long j = 0; j < columns; j += wide()) {
+      long count = min(wide(), columns - j), whole = rounded(count, lanes<T>);
+      kinone::KINONE_ISA::pack<side<T>>(data + j * depth, whole, from + j * column_step, count, whole, column_step,
+                                        depth, k_step);
+    }
   }
 };
 

@@ -112,10 +112,10 @@ void of_filters(const Filters& w, const Panels& panels, long panel, long c0, lon
     long now = min(filters_at_once, depth - c);
     const float* from = w.from + (c0 + c) * w.of_c + o0 * w.of_o;
     if (w.of_c == 9)  // taps[c, tap, o]
-      pack<side<float>>(taps, wide, from, count, w.of_o, now * 9, 1);
+      pack<side<float>>(taps, wide, from, count, wide, w.of_o, now * 9, 1);
     else
       for (long i = 0; i < now; i++)
-        pack<side<float>>(taps + i * 9 * wide, wide, from + i * w.of_c, count, w.of_o, 9, 1);
+        pack<side<float>>(taps + i * 9 * wide, wide, from + i * w.of_c, count, wide, w.of_o, 9, 1);
     for (long i = 0; i < now; i++)
       for (long o = 0; o < wide; o += n)
         both_ways<of_w, 3, points>(
@@ -358,7 +358,7 @@ void winograd_backward_weight(const Convolution<float>& c) {
             both_ways<to_w, points, 3>(
                 [&](int p, int q) { return load<Numbers>(m + (points * p + q) * m_apart + (i + k) * width + o); },
                 [&](int p, int q, Numbers w) { store(taps + (k * 9 + 3 * p + q) * n, one_nan(w)); });
-          pack<side<float>>(turned, 9 * count, taps, 9 * count, n, filters, 1);
+          pack<side<float>>(turned, 9 * count, taps, 9 * count, 9 * count, n, filters, 1);
           for (long f = 0; f < filters; f++)
             copy<n>(c.w + ((o0 + o + f) * c.channels + c0 + i) * 9, turned + f * 9 * count, 9 * count);
         }

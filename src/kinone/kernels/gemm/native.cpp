@@ -186,7 +186,7 @@ void many_rows(const Gemm<T>& g, const Crew& crew, T* shared) {
         long i0 = task / shares * rows, i1 = min(i0 + rows, g.m), share = task % shares;
         for (long i = i0; i < i1 && is_packed; i += most_rows)
           pack<side<T>>(block + (i - i0) * depth, most_rows, g.a + i * g.a_row + p0 * g.a_k, min(i1 - i, most_rows),
-                        g.a_row, depth, g.a_k);
+                        most_rows, g.a_row, depth, g.a_k);
         for (long panel = share * panels / shares; panel < (share + 1) * panels / shares; panel++) {
           long j = j0 + panel * width<T>, vectors = vectors_at(g, j);
           const T* b = shared + panel * depth * width<T>;

@@ -56,8 +56,14 @@ template <class T, int ROWS, int VECTORS>
 inline void put(const Gemm<T>& g, const Corner<T>& at, const Vector<T> (&s)[ROWS][VECTORS]) {
   constexpr int n = lanes<T>;
   bool is_strided = g.y_column != 1 || (at.bias && g.bias_column != 0 && g.bias_column != 1);
-  if (is_strided || at.columns < VECTORS * n)
-    return put_each(g, at, ROWS, VECTORS * n, reinterpret_cast<const T*>(s));
+  if (is_strided || at.columns < VECTORS * n) {
+    T each[ROWS * VECTORS * n];  // of s itself no address is taken: it stays in registers
+#pragma GCC unroll 8
+    for (int i = 0; i < ROWS; i++)
+      for (int v = 0; v < VECTORS; v++) store(each + (i * VECTORS + v) * n, s[i][v]);
+    return put_each(g, at, ROWS, VECTORS * n, each);
+  }
+#pragma GCC unroll 8
   for (int i = 0; i < ROWS; i++)
     for (int v = 0; v < VECTORS; v++) {
       T* y = at.y + i * g.y_row + v * n;
@@ -74,9 +80,10 @@ inline void put(const Gemm<T>& g, const Corner<T>& at, const Vector<T> (&s)[ROWS
 // One chunk of ROWS rows of a and VECTORS vectors of columns of b. Packed, a holds most_rows numbers for each p.
 template <class T, int ROWS, int VECTORS, bool IS_PACKED>
 void tile(const Gemm<T>& g, const Corner<T>& at, long depth, const T* a, long a_row, long a_k, const T* b, long b_k) {
-  Vector<T> s[ROWS][VECTORS] = {};
+  Vector<T> s[ROWS][VECTORS];
+#pragma GCC unroll 8
   for (int i = 0; i < ROWS; i++)
-    for (int v = 0; v < VECTORS; v++) __builtin_prefetch(at.y + i * g.y_row + v * lanes<T>, 1);
+    for (int v = 0; v < VECTORS; v++) s[i][v] = Vector<T>{}, __builtin_prefetch(at.y + i * g.y_row + v * lanes<T>, 1);
   for (long p = 0; p < depth; p++) {
     Vector<T> x[VECTORS];
     for (int v = 0; v < VECTORS; v++) x[v] = load<Vector<T>>(b + v * lanes<T>);
@@ -116,9 +123,9 @@ long vectors_at(const Gemm<T>& g, long j) {
 }
 
 // ---------------------------------------------------------------------------------- packing
-// to[p, i] = from[i·step + p·k_step], i < count, and 0 up to `wide`.
+// to[p·to_step + i] = from[i·step + p·k_step], i < count, and 0 up to `wide`.
 template <int SIDE, class T>
-void pack(T* to, long wide, const T* from, long count, long step, long depth, long k_step) {
+void pack(T* to, long to_step, const T* from, long count, long wide, long step, long depth, long k_step) {
   using Square = Vector<T, SIDE>;
   long done = 0;  // of the i; what is left of them, and of the p below, goes one by one
   if (step == 1 || k_step == 1) {
@@ -127,7 +134,7 @@ void pack(T* to, long wide, const T* from, long count, long step, long depth, lo
       T* y = to + done;
       long p = 0;
       if (step == 1)
-        for (; p < depth; p++) store(y + p * wide, load<Square>(x + p * k_step));
+        for (; p < depth; p++) store(y + p * to_step, load<Square>(x + p * k_step));
       else
         for (; p + SIDE <= depth; p += SIDE) {
           Square square[SIDE];
@@ -136,15 +143,15 @@ void pack(T* to, long wide, const T* from, long count, long step, long depth, lo
             __builtin_prefetch(x + i * step + p + 1024 / sizeof(T));
           }
           transpose(square);
-          for (int i = 0; i < SIDE; i++) store(y + (p + i) * wide, square[i]);
+          for (int i = 0; i < SIDE; i++) store(y + (p + i) * to_step, square[i]);
         }
       for (; p < depth; p++)
-        for (int i = 0; i < SIDE; i++) y[p * wide + i] = x[i * step + p * k_step];
+        for (int i = 0; i < SIDE; i++) y[p * to_step + i] = x[i * step + p * k_step];
     }
   }
   for (long p = 0; p < depth; p++) {
-    for (long i = done; i < count; i++) to[p * wide + i] = from[i * step + p * k_step];
-    for (long i = count; i < wide; i++) to[p * wide + i] = 0;
+    for (long i = done; i < count; i++) to[p * to_step + i] = from[i * step + p * k_step];
+    for (long i = count; i < wide; i++) to[p * to_step + i] = 0;
   }
 }
 
@@ -155,7 +162,8 @@ constexpr int side = min(most_rows, 32 / sizeof(T));
 template <class T>
 void pack_b(const Gemm<T>& g, T* to, long j, long p0, long depth) {
   const T* from = g.b + j * g.b_column + p0 * g.b_k;
-  pack<side<T>>(to, vectors_at(g, j) * lanes<T>, from, min(g.n - j, width<T>), g.b_column, depth, g.b_k);
+  long wide = vectors_at(g, j) * lanes<T>;
+  pack<side<T>>(to, wide, from, min(g.n - j, width<T>), wide, g.b_column, depth, g.b_k);
 }
 
 }  // namespace

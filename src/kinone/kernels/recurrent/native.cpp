@@ -95,10 +95,11 @@ void all_steps(const Forward<T>& r) {
   long wide = padded<T>(r.size), weights = plan.units * n * gates * r.size, states = r.batch * wide;
   T* w = reinterpret_cast<T*>(workspace((weights + 3 * states) * sizeof(T)));
   T *h[2] = {w + weights, w + weights + states}, *c = w + weights + 2 * states;
-  parallel(plan.units * gates, 0, [&](long panel, char*) {
-    long u = panel / gates, gate = panel % gates;
-    pack<side<T>>(w + panel * r.size * n, n, r.w + (gate * r.size + u * n) * r.w_row, min(n, r.size - u * n), r.w_row,
-                  r.size, r.w_k);
+  plan.each_panel([&](long u, long units) {
+    for (long v = 0; v < units * gates; v++)  // all units of a gate, then of the next
+      pack<side<T>>(w + u * gates * r.size * n + v * n, units * gates * n,
+                    r.w + (v / units * r.size + (u + v % units) * n) * r.w_row, min(n, r.size - (u + v % units) * n),
+                    n, r.w_row, r.size, r.w_k);
   });
   for (long i = 0; i < r.batch; i++)
     for (long j = 0; j < wide; j++) {

@@ -114,8 +114,10 @@ void all_steps(const Backward<T>& r) {
   T* w = reinterpret_cast<T*>(workspace((weights + 2 * r.batch * (wide + deep)) * sizeof(T)));
   T *d[2] = {w + weights, w + weights + r.batch * deep}, *states = w + weights + 2 * r.batch * deep;
   T *dh = states, *carried = states + r.batch * wide;
-  parallel(plan.units, 0, [&](long u, char*) {
-    pack<side<T>>(w + u * depth * n, n, r.w + u * n * r.w_k, min(n, r.size - u * n), r.w_k, depth, r.w_row);
+  plan.each_panel([&](long u, long units) {
+    for (long v = 0; v < units; v++)
+      pack<side<T>>(w + u * depth * n + v * n, units * n, r.w + (u + v) * n * r.w_k, min(n, r.size - (u + v) * n), n,
+                    r.w_k, depth, r.w_row);
   });
   for (long i = 0; i < 2 * r.batch * deep; i++) d[0][i] = 0;
   for (long i = 0; i < r.batch; i++)

@@ -23,15 +23,17 @@ constexpr int rows_of(int vectors) {
   return rows < most_rows ? rows : most_rows;
 }
 
-// y[i, v] = Σₚ a[i, p]·b[v, p] for p < depth, in chunks as gemm.
+// y[i, v] = Σₚ a[i, p]·b[p, v] for p < depth, in chunks as gemm; b is read from its beginning to its end.
 template <class T, int ROWS, int VECTORS>
 void product(long depth, const T* a, long a_row, const T* b, T* y) {
-  Vector<T> total[ROWS][VECTORS] = {};
   for (long p0 = 0; p0 < depth; p0 += chunk) {
-    Vector<T> s[ROWS][VECTORS] = {};
+    Vector<T> s[ROWS][VECTORS];
+#pragma GCC unroll 8
+    for (int i = 0; i < ROWS; i++)
+      for (int v = 0; v < VECTORS; v++) s[i][v] = Vector<T>{};
     for (long p = p0; p < min(p0 + chunk, depth); p++) {
       Vector<T> x[VECTORS];
-      for (int v = 0; v < VECTORS; v++) x[v] = load<Vector<T>>(b + (v * depth + p) * lanes<T>);
+      for (int v = 0; v < VECTORS; v++) x[v] = load<Vector<T>>(b + (p * VECTORS + v) * lanes<T>);
 #pragma GCC unroll 8
       for (int i = 0; i < ROWS; i++) {
         Vector<T> w = broadcast(a[i * a_row + p]);
@@ -39,11 +41,13 @@ void product(long depth, const T* a, long a_row, const T* b, T* y) {
         for (int v = 0; v < VECTORS; v++) s[i][v] = fma(w, x[v], s[i][v]);
       }
     }
+#pragma GCC unroll 8
     for (int i = 0; i < ROWS; i++)
-      for (int v = 0; v < VECTORS; v++) total[i][v] = p0 ? total[i][v] + s[i][v] : s[i][v];
+      for (int v = 0; v < VECTORS; v++) {
+        T* to = y + (i * VECTORS + v) * lanes<T>;
+        store(to, p0 ? load<Vector<T>>(to) + s[i][v] : s[i][v]);
+      }
   }
-  for (int i = 0; i < ROWS; i++)
-    for (int v = 0; v < VECTORS; v++) store(y + (i * VECTORS + v) * lanes<T>, total[i][v]);
 }
 
 template <class T>
@@ -81,6 +85,15 @@ struct Plan {
   }
 
   long shares() const { return unit_shares * row_shares; }
+
+  // f(first unit, units) for the columns of each product.
+  template <class F>
+  void each_panel(const F& f) const {
+    parallel(unit_shares, 0, [&](long share, char*) {
+      long u1 = (share + 1) * units / unit_shares;
+      for (long u = share * units / unit_shares; u < u1; u += columns_at_once) f(u, min(columns_at_once, u1 - u));
+    });
+  }
 
   // f(first row, rows, first unit, units) for the products of a share.
   template <class F>
