@@ -79,8 +79,8 @@ class TensorBoard(Callback):
 class MLflow(Callback):
     """A run of MLflow: options of the optimizer and of the fit as parameters, figures of each epoch as metrics.
 
-    Needs the extra `mlflow` (mlflow-skinny). `uri` says where runs are kept (a folder, a server; else as MLflow is set
-    up), `params` are further parameters of this run. A run that is active already is used, and left open.
+    Needs the extra `mlflow` (mlflow-skinny). `uri` says where runs are kept (a server or database; else as MLflow is
+    set up), `params` are further parameters of this run. A run that is active already is used, and left open.
     """
 
     def __init__(

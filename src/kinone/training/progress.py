@@ -120,8 +120,14 @@ def _left(fit: Any, begun: float) -> str:
 
 
 def _figures(logs: dict[str, float]) -> str:
-    shown = {name: value for name, value in logs.items() if name != "seconds"}
-    return "".join(f" · {name} {value:.4g}" for name, value in shown.items())
+    """Each figure, with that of the validation behind it."""
+    text = ""
+    for name, value in logs.items():
+        own = name.removeprefix("val_")
+        if name != "seconds" and (own == name or own not in logs):
+            behind = f" (val {logs[f'val_{name}']:.4g})" if f"val_{name}" in logs else ""
+            text += f" · {name} {value:.4g}{behind}"
+    return text
 
 
 def duration(seconds: float) -> str:

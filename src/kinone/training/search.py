@@ -27,7 +27,7 @@ Floats = NDArray[np.float64]
 class RateSearch:
     """The loss at each learning rate, as it was and smoothed; `suggestion` is where it fell the fastest.
 
-    None is suggested if the loss never fell.
+    None is suggested if the loss did not fall.
     """
 
     rates: Floats
@@ -109,11 +109,18 @@ def find_lr(
 
 
 def _steepest(rates: Floats, smoothed: Floats) -> float | None:
-    """Before the smallest loss, the rate at which it fell the fastest over the logarithm of the rate."""
-    end = int(smoothed.argmin()) + 1
-    slopes = np.gradient(smoothed)[:end]
-    at = int(slopes.argmin())
-    return float(rates[at]) if slopes[at] < 0 else None
+    """The middle of the stretch, an eighth of all rates, over which the loss fell the most before its smallest.
+
+    The first tenth, in which the smoothed loss is hardly smoothed yet, does not count, nor does a fall of a hundredth.
+    """
+    first, width = len(smoothed) // 10, max(len(smoothed) // 8, 2)
+    end = first + int(smoothed[first:].argmin())
+    if smoothed[first] - smoothed[end] <= 0.01 * abs(smoothed[first]):
+        return None
+    if end - width <= first:
+        return float(rates[(first + end) // 2])
+    falls = smoothed[first : end - width + 1] - smoothed[first + width : end + 1]
+    return float(rates[first + int(falls.argmax()) + width // 2])
 
 
 def _endless(source: Source) -> Iterator[Batch]:
