@@ -1,0 +1,51 @@
+"""Each of examples/, in a short form with what it must show even so, and in full with its true figures (slow)."""
+
+import importlib.util
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+FOLDER = Path(__file__).resolve().parent.parent / "examples"
+Check = Callable[[dict[str, Any]], bool]
+
+# What `main(short=True)` and `main()` of each example return must pass the first and the second check.
+EXAMPLES: dict[str, tuple[Check, Check]] = {
+    "gradient_penalty": (
+        lambda f: 1.0 < f["distance"] < 1.8 and 0.7 < f["steepness"] < 1.2,
+        lambda f: abs(f["distance"] - f["true distance"]) < 0.1 and 0.95 < f["steepness"] < 1.15,
+    ),
+}
+
+
+def run(name: str, **options: Any) -> dict[str, Any]:
+    spec = importlib.util.spec_from_file_location(f"examples_{name}", FOLDER / f"{name}.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.main(**options)
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_in_short(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    figures = run(name, short=True)
+    assert EXAMPLES[name][0](figures), figures
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_in_full(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    figures = run(name)
+    assert EXAMPLES[name][1](figures), figures
+
+
+def test_every_example_is_run_and_short_enough_to_read():
+    files = {file.stem: file.read_text(encoding="utf-8") for file in FOLDER.glob("*.py")}
+    assert files.keys() == EXAMPLES.keys()
+    for name, text in files.items():
+        assert text.count("\n") < 80, name
+        assert re.search(rf"^ *python examples/{name}\.py", text, re.MULTILINE), f"{name} does not say how it is run"
