@@ -345,6 +345,16 @@ def test_what_is_dropped_replays_by_seed():
     assert not all(np.array_equal(a, b) for a, b in zip(first, other, strict=True))
 
 
+def test_unpooling_gives_back_what_overlapping_windows_chose():
+    x = np.array([[[0.0, 5.0, 1.0, 2.0, 9.0]]])
+    y, places = nn.MaxPool1d(3, 1, return_indices=True)(x)
+    assert y.tolist() == [[[5, 5, 9]]] and places.tolist() == [[[1, 1, 4]]]
+    z = kn.Tensor(y, requires_grad=True)
+    back = nn.MaxUnpool1d(3, 1)(z, places)
+    back.backward(np.array([[[1.0, 2.0, 3.0, 4.0, 5.0]]]))
+    assert back.tolist() == [[[0, 5, 0, 0, 9]]] and z.grad.tolist() == [[[1, 1, 5]]]
+
+
 # ------------------------------------------------------------------------------ tables
 def test_the_padding_row_begins_as_zeros_and_stays_so():
     table = nn.Embedding(5, 3, padding_idx=-2)

@@ -3,6 +3,9 @@
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
+import numpy as np
+
+from kinone.core.tensor import as_array
 from kinone.errors import ShapeError
 from kinone.kernels.windows import Ints
 from kinone.nn.layer import Layer, count
@@ -83,7 +86,7 @@ class AvgPool(Pool):
 
 
 class MaxUnpool(Pool):
-    """y = 0, then x at the indices that max pooling returned."""
+    """y = 0, then x at the indices that max pooling returned; where several stand, their mean."""
 
     def __init__(self, kernel_size: PerAxis, stride: PerAxis | None = None, padding: PerAxis = 0) -> None:
         self._set(kernel_size, stride, padding)
@@ -99,7 +102,11 @@ class MaxUnpool(Pool):
         size: Any = tuple((n - 1) * s + k - 2 * p for n, k, s, p in rows)
         if output_size is not None:
             size = per_axis(where, "output_size", output_size, self.rank)
-        return max_unpool(x, indices, size=size)
+        y = max_unpool(x, indices, size=size)
+        if all(s >= k for k, s in zip(self.kernel_size, steps, strict=True)):
+            return y
+        places = as_array(indices)  # windows that overlap may have chosen the same one
+        return y / np.maximum(max_unpool(np.ones(places.shape, y.dtype), places, size=size), 1)
 
 
 class Adaptive(Layer):
