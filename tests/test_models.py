@@ -10,7 +10,8 @@ import pytest
 
 import kinone as kn
 from kinone import models, nn
-from kinone.errors import ArgumentError, ShapeError
+from kinone.errors import ArgumentError, ShapeError, StateError
+from kinone.nn.transfer import load_pretrained
 from kinone.random import Stream
 
 DATA = Path(__file__).parent / "data"
@@ -67,7 +68,7 @@ def test_parameters_with_14_classes_from_the_start_and_one_channel():
     assert count(models.resnet18(num_classes=14)) == COUNTS["resnet18"][1]
     assert count(models.efficientnet_b0(num_classes=14)) == COUNTS["efficientnet_b0"][1]
     assert count(models.resnet50(in_channels=1)) == COUNTS["resnet50"][0] - 6272
-    assert models.MODELS.keys() == COUNTS.keys()
+    assert models.MODELS.keys() >= COUNTS.keys()
 
 
 @pytest.mark.usefixtures("undrawn")
@@ -222,6 +223,43 @@ def test_lenet():
         models.LeNet(image_size=8)
 
 
+def test_autoencoders_give_back_what_they_took():
+    dense = models.Autoencoder(12, 3, hidden=(8, 6))
+    assert [p.shape for p in dense.parameters() if p.ndim == 2] == [(8, 12), (6, 8), (3, 6), (6, 3), (8, 6), (12, 8)]
+    for size in (8, 9, 11, 28):
+        net = models.ConvAutoencoder(2, size, 5, channels=(3, 4, 5))
+        x = np.ones((2, 2, size, size), np.float32)
+        assert net.encode(x).shape == (2, 5) and net(x).shape == x.shape
+    with pytest.raises(ArgumentError, match="widths from 1 on"):
+        models.Autoencoder(12, 0)
+
+
+def test_the_variational_one_draws_in_training_alone():
+    net, x = models.VariationalAutoencoder(6, 2, noise="vae"), np.ones((3, 6), np.float32)
+    kn.random.seed(3)
+    (first, mean, log_var), (second, *_) = net(x), net(x)
+    assert not np.array_equal(first.data, second.data)
+    by_hand = mean.data + np.exp(0.5 * log_var.data) * Stream("vae", seed=3).normal((3, 2))
+    np.testing.assert_allclose(first.data, net.decode(by_hand).data, rtol=1e-6)
+    net.eval()
+    assert np.array_equal(net(x)[0].data, net.decode(mean).data)
+    kn.random.seed(3)
+    drawn = net.sample(4)
+    assert np.array_equal(drawn.data, net.decode(Stream("vae", seed=3).normal((4, 2))).data)
+
+
+def test_the_evidence_lower_bound_by_hand():
+    y, x = np.array([[0.5, -1.0], [2.0, 0.0]]), np.array([[1.0, 0.0], [0.25, 0.5]])
+    mean, log_var = np.array([[1.0], [-2.0]]), np.array([[0.0], [1.0]])
+    divergence = 0.5 * np.sum(mean**2 + np.exp(log_var) - 1 - log_var)
+    bernoulli = np.sum(np.log1p(np.exp(y)) - x * y)
+    assert models.ELBO()((y, mean, log_var), x).item() == pytest.approx((bernoulli + divergence) / 2)
+    gaussian = models.ELBO(3.0, "gaussian")((y, mean, log_var), x).item()
+    assert gaussian == pytest.approx((0.5 * np.sum((x - y) ** 2) + 3 * divergence) / 2)
+    with pytest.raises(ArgumentError, match="likelihood='laplace'"):
+        models.ELBO(likelihood="laplace")
+
+
 # ------------------------------------------------------------------------------ bad input
 def test_bad_arguments_are_refused_by_the_constructor():
     with pytest.raises(ArgumentError, match="four numbers of blocks"):
@@ -289,3 +327,63 @@ def test_a_shared_layer_is_frozen_only_if_nothing_behind_the_stop_uses_it():
 
     model = models.freeze(Tied(), until="last")
     assert [name for name, p in model.named_parameters() if p.requires_grad] == ["first.weight", "last.0.bias"]
+
+
+# ------------------------------------------------------------------------------ weights from files
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights of a small network with three colours and four classes."""
+    path = tmp_path_factory.mktemp("weights") / "small.safetensors"
+    small(num_classes=4).save(path)
+    return path
+
+
+def test_weights_of_the_same_network(file: Path):
+    model = load_pretrained(small(num_classes=4), file, "conv1")
+    again = small(num_classes=4)
+    assert again.load(file).is_complete
+    for name, value in again.state_dict().items():
+        assert np.array_equal(value.data, model.state_dict()[name].data), name
+
+
+def test_a_head_of_other_classes_stays_new_and_that_is_said(file: Path):
+    with pytest.warns(UserWarning, match="ResNet: its head fc is new: the weights know 4 classes, the model 3"):
+        model = load_pretrained(small(), file, "conv1")
+    whole = small(num_classes=4)
+    whole.load(file)
+    assert np.array_equal(model.layer4[0].conv2.weight.data, whole.layer4[0].conv2.weight.data)
+    assert abs(model.fc.param("weight").data).max() > 0 and model.fc.out_features == 3
+
+
+def test_grey_pictures_give_what_they_give_in_colour(file: Path):
+    with pytest.warns(UserWarning, match="conv1 sees one channel, and sums the weights of the three colours"):
+        grey = load_pretrained(small(num_classes=4, in_channels=1), file, "conv1")
+    coloured = load_pretrained(small(num_classes=4), file, "conv1")
+    x = np.linspace(-1, 1, 40 * 40, dtype=np.float32).reshape(1, 1, 40, 40)
+    y, wanted = grey.eval()(x), coloured.eval()(np.repeat(x, 3, axis=1))
+    np.testing.assert_allclose(y.data, wanted.data, rtol=1e-4, atol=1e-5)
+
+
+def test_anything_else_that_does_not_fit_is_an_error_that_lists_it(file: Path):
+    with pytest.raises(StateError) as caught:
+        load_pretrained(models.ResNet(models.BasicBlock, (1, 2, 1, 1), num_classes=4, in_channels=5), file, "conv1")
+    text = str(caught.value)
+    assert "missing: layer2.1.conv1.weight" in text
+    assert "other shape: conv1.weight is (64, 3, 7, 7) in the state and (64, 5, 7, 7) in the module" in text
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_functions_take_weights(tmp_path: Path):
+    for name in ("resnet18", "efficientnet_b0"):
+        model = models.MODELS[name](num_classes=2)
+        stem = next(p for p in model.parameters())
+        stem.data = stem.data + 1
+        model.save(tmp_path / "weights.safetensors")
+        again = models.MODELS[name](num_classes=2, weights=tmp_path / "weights.safetensors")
+        assert next(p for p in again.parameters()).data.min() == 1
+        with pytest.warns(
+            UserWarning, match=f"{name}: its head .* is new: .* 2 classes, the model 3; .* one channel"
+        ) as told:
+            again = models.MODELS[name](num_classes=3, in_channels=1, weights=tmp_path / "weights.safetensors")
+        assert next(p for p in again.parameters()).data.min() == 3
+        assert told[0].filename == __file__, "the warning names the line that asked"

@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 
 import kinone as kn
-from kinone import nn
+from kinone import models, nn
 from kinone.errors import KinoneError, StateError
 from module_samples import LAYERS, LOSSES, SEQUENCES, Sample
+from network_samples import NETWORKS
 
-SAMPLES: dict[str, Sample] = {**LAYERS, **SEQUENCES, **LOSSES}
-KINDS = nn.MODULES
+SAMPLES: dict[str, Sample] = {**LAYERS, **SEQUENCES, **LOSSES, **NETWORKS}
+KINDS = {**nn.MODULES, **models.MODULES}
 RUN = [name for name, sample in SAMPLES.items() if sample.is_run]
 LAZY = [name for name, sample in SAMPLES.items() if sample.lazy is not None]
 

@@ -1,5 +1,6 @@
 """Networks: ready to train, with published weights if there are any."""
 
+from kinone.models.autoencoder import ELBO, Autoencoder, ConvAutoencoder, VariationalAutoencoder
 from kinone.models.character import CharacterRNN
 from kinone.models.efficientnet import (
     ConvNormActivation,
@@ -24,12 +25,43 @@ from kinone.nn import Module, kinds_in
 from kinone.nn.transfer import freeze, replace_head
 
 __all__ = [
-    "GPT", "MLP", "MODELS", "MODULES", "BasicBlock", "Bottleneck", "CharacterRNN", "ConvNormActivation",
-    "EfficientNet", "LeNet", "MBConv", "ResNet", "SqueezeExcitation", "VisionEncoder",
-    "VisionEncoderBlock", "VisionTransformer",
-    "efficientnet_b0", "efficientnet_b1", "efficientnet_b2", "efficientnet_b3", "efficientnet_b4", "efficientnet_b5",
-    "efficientnet_b6", "efficientnet_b7", "freeze", "replace_head", "resnet18", "resnet34",
-    "resnet50", "resnet101", "resnet152", "vit_b_16", "vit_b_32",
+    "ELBO",
+    "GPT",
+    "MLP",
+    "MODELS",
+    "MODULES",
+    "Autoencoder",
+    "BasicBlock",
+    "Bottleneck",
+    "CharacterRNN",
+    "ConvAutoencoder",
+    "ConvNormActivation",
+    "EfficientNet",
+    "LeNet",
+    "MBConv",
+    "ResNet",
+    "SqueezeExcitation",
+    "VariationalAutoencoder",
+    "VisionEncoder",
+    "VisionEncoderBlock",
+    "VisionTransformer",
+    "efficientnet_b0",
+    "efficientnet_b1",
+    "efficientnet_b2",
+    "efficientnet_b3",
+    "efficientnet_b4",
+    "efficientnet_b5",
+    "efficientnet_b6",
+    "efficientnet_b7",
+    "freeze",
+    "replace_head",
+    "resnet18",
+    "resnet34",
+    "resnet50",
+    "resnet101",
+    "resnet152",
+    "vit_b_16",
+    "vit_b_32",
 ]  # fmt: skip
 
 MODULES = kinds_in(

@@ -1,6 +1,7 @@
 """MLP: y = Wₙ·φ(… φ(W₁·x + b₁) …) + bₙ, the plain network."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from kinone.errors import ArgumentError
 from kinone.nn import Dropout, Linear, Module, ReLU, Sequential
@@ -31,3 +32,7 @@ class MLP(Sequential):
             parts += [Linear(before, width), activation(), *([Dropout(dropout)] if dropout else [])]
             before = width
         super().__init__(*parts, Linear(before, out_features))
+
+    def get_config(self) -> dict[str, Any]:
+        first: Any = next(part for part in self if isinstance(part, Linear))
+        return {**super().get_config(), "in_features": first.in_features}

@@ -246,7 +246,7 @@ class Module(Methods, metaclass=ModuleType):
     def _current(self, name: str, given: Any) -> Any:
         own = vars(self).get(name, given)
         is_part = isinstance(own, Tensor) or (isinstance(own, Module) and not isinstance(given, Module))
-        return given if is_part or (own is None and isinstance(given, bool)) else own
+        return given if is_part or (own is None and isinstance(given, bool | str)) else own
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
