@@ -87,6 +87,6 @@ def listed(where: str, parameters: Any) -> list[Any]:
         parameters = parameters.parameters()
     is_one = isinstance(parameters, Tensor) or not isinstance(parameters, Iterable)
     given: list[Any] = [parameters] if is_one else list(parameters)
-    if not all(isinstance(p, ParameterLike) for p in given):
+    if not all(isinstance(p, (Tensor, ParameterLike)) for p in given):
         raise ArgumentError(where, "a model, or Parameters", f"a {type(parameters).__name__}")
     return [p for p in {id(p): p for p in given}.values() if p.grad is not None]

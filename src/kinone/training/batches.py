@@ -57,11 +57,11 @@ def source_of(
         raise ArgumentError(where, "batch_size, a whole number from 1 on", repr(batch_size))
     if _is_array(data) or (isinstance(data, tuple) and _holds_arrays(data, has_target)):
         return _of_arrays(where, data, int(batch_size), shuffle, has_target)
+    if hasattr(data, "__getitem__") and hasattr(data, "__len__") and not isinstance(data, list | tuple | str | dict):
+        return _of_samples(where, data, int(batch_size), shuffle, has_target)
     if callable(data) and not isinstance(data, Iterable):
         takes_epoch = bool(inspect.signature(data).parameters)
         return Source(where, lambda epoch: _iterable(where, data(epoch) if takes_epoch else data()), has_target)
-    if hasattr(data, "__getitem__") and hasattr(data, "__len__") and not isinstance(data, list | tuple | str | dict):
-        return _of_samples(where, data, int(batch_size), shuffle, has_target)
     if isinstance(data, str | dict) or not isinstance(data, Iterable):
         expected = "(x, y) arrays, batches, a data set or a function that makes batches"
         raise ArgumentError(where, expected if has_target else "x, or batches of it", f"a {type(data).__name__}")

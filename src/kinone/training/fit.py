@@ -114,6 +114,8 @@ def fit(
         model.train(True)
         called(hooks, "on_fit_begin", run)
         for run.epoch in range(initial_epoch, epochs):
+            if run.stopping:
+                break
             begun = time.perf_counter()
             _epoch(run, step, _marked(source, run.epoch, accumulate), hooks, accumulate, max_steps)
             if run.is_at_once:
@@ -128,8 +130,6 @@ def fit(
             run.logs["seconds"] = time.perf_counter() - begun
             run.history.add(run.epoch + 1, run.logs)
             called(hooks, "on_epoch_end", run)
-            if run.stopping:
-                break
     return run.history
 
 
@@ -171,6 +171,8 @@ def _epoch(
     called(hooks, "on_epoch_begin", run)
     mean = Mean()
     for batch, is_last in batches:
+        if run.stopping:
+            break
         called(hooks, "on_batch_begin", run)
         run.loss = step.gradients(batch)
         mean.add(run.loss, batch.size)
@@ -184,10 +186,11 @@ def _epoch(
             if run.step == max_steps:
                 run.stop(f"max_steps={max_steps} are made")
         run.history.losses.append(run.loss)
-        run.logs = {"loss": mean.value, **{metric.name: metric.compute() for metric in step.metrics}}
+        run.logs = {"loss": mean.value, **step.figures(is_over=False)}
         called(hooks, "on_batch_end", run)
-        if run.stopping:
-            return
+        if run.stopping:  # here, so that no loader is asked for a batch that nobody wants
+            break
+    run.logs = {"loss": mean.value, **step.figures(is_over=True)}
 
 
 @contextmanager

@@ -6,13 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from kinone.core.tensor import wrap
+from kinone.core.tensor import Tensor, wrap
 from kinone.errors import ArgumentError, GraphError, ShapeError
 from kinone.nn.contracts import TensorLike
 from kinone.optim.clip import clip_factor, clip_grad_value_, listed, norm_of
 from kinone.optim.optimizer import Optimizer
 from kinone.optim.schedule import checked_number
 from kinone.training.batches import Batch
+from kinone.training.metrics import Metric
 
 
 class Mean:
@@ -52,8 +53,15 @@ class Step:
     def begin(self) -> None:
         """Forget what was gathered: a new epoch."""
         self.sizes: list[int] = []
+        self._parameters: list[Any] = []
         for metric in self.metrics:
             metric.reset()
+
+    def parameters(self) -> list[Any]:
+        """Those of the model, looked for once in an epoch: in a deep model that takes a while."""
+        if not self._parameters:
+            self._parameters = list(self.model.parameters())
+        return self._parameters
 
     def gradients(self, batch: Batch) -> float:
         """Add the gradients of this batch to those that wait for `apply`; returns its loss."""
@@ -83,9 +91,9 @@ class Step:
         if self.clip_value is not None:
             self._scale(scale)
             scale = 1.0
-            clip_grad_value_(self.model.parameters(), self.clip_value)
+            clip_grad_value_(self.parameters(), self.clip_value)
         if self.clip_norm is not None:
-            norm = norm_of([p.grad.data for p in listed("fit", self.model.parameters())])
+            norm = norm_of([p.grad.data for p in listed("fit", self.parameters())])
             scale *= clip_factor(norm * scale, self.clip_norm)
         if isinstance(self.optimizer, Optimizer):
             self.optimizer.step(scale)
@@ -93,16 +101,20 @@ class Step:
             self._scale(scale)
             self.optimizer.step()
 
+    def figures(self, is_over: bool) -> dict[str, float]:
+        """The metrics so far: Kinone's, which are means, at any time; others once the epoch `is_over`."""
+        return {m.name: m.compute() for m in self.metrics if is_over or isinstance(m, Metric)}
+
     def _scale(self, scale: float) -> None:
         if scale != 1.0:
-            for p in listed("fit", self.model.parameters()):
+            for p in listed("fit", self.parameters()):
                 p.grad = wrap(p.grad.data * p.grad.data.dtype.type(scale))
 
     def _check(self) -> None:
         """Once, when all parameters exist: the optimizer learns some of this model."""
         self.has_checked = True
         groups = getattr(self.optimizer, "param_groups", None)
-        own = {id(p) for p in self.model.parameters()}
+        own = {id(p) for p in self.parameters()}
         if groups is not None and not any(id(p) in own for group in groups for p in group["params"]):
             hint = "make the optimizer from this model: optim.Adam(model)."
             raise ArgumentError(
@@ -113,7 +125,7 @@ class Step:
 def scalar_loss(loss: Callable[[Any, Any], Any], prediction: Any, target: Any) -> Any:
     """loss(prediction, target), which must be one number with a graph."""
     value = loss(prediction, target)
-    if not isinstance(value, TensorLike):
+    if not isinstance(value, (Tensor, TensorLike)):  # in this order: to look for the members takes longer
         got = f"a {type(value).__name__}"
         raise ArgumentError("fit", "a loss that gives a Tensor", got, hint="compute it with Kinone's operators.")
     if any(n != 1 for n in value.shape):
