@@ -13,6 +13,9 @@ Check = Callable[[dict[str, Any]], bool]
 
 # What `main(short=True)` and `main()` of each example return must pass the first and the second check.
 EXAMPLES: dict[str, tuple[Check, Check]] = {
+    "adding_problem": (lambda f: f["error"] < f["first"] / 4, lambda f: f["error"] <= 0.01),
+    "characters": (lambda f: f["bits"] < f["first"] - 0.5, lambda f: f["bits"] < 0.03 and f["verses"] > 0.9),
+    "gpt_addition": (lambda f: f["last"] < f["first"] - 0.2, lambda f: f["exact"] >= 0.99),
     "gradient_penalty": (
         lambda f: 1.0 < f["distance"] < 1.8 and 0.7 < f["steepness"] < 1.2,
         lambda f: abs(f["distance"] - f["true distance"]) < 0.1 and 0.95 < f["steepness"] < 1.15,
