@@ -2,7 +2,8 @@
 
 from types import MappingProxyType
 
+from kinone.formats import keydnn
 from kinone.formats.json_checkpoint import Migrations
 
-MIGRATIONS: Migrations = MappingProxyType({})
+MIGRATIONS: Migrations = MappingProxyType({keydnn.NAME: keydnn.migrated})
 """By the format that is read: what makes `kinone.json.v1`, or a step on the way there, of it."""
