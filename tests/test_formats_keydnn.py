@@ -45,14 +45,14 @@ def values(*shape: int, seed: int = 0) -> Any:
 
 CONV = layer("Conv2d", in_channels=1, out_channels=2, kernel_size=[3, 3], stride=[1, 1], padding=[1, 1], bias=True,
              device="cpu", dtype="float32")  # fmt: skip
-POOL = {"kernel_size": [2, 2], "stride": [2, 2], "padding": [0, 0]}
+POOL: Node = {"kernel_size": [2, 2], "stride": [2, 2], "padding": [0, 0]}
 
 
 def test_the_walk_through_of_its_manual(tmp_path: Path):
     """Conv2d, ReLU, MaxPool2d, Flatten, Linear, Softmax."""
     w, b, v, c = values(2, 1, 3, 3), values(2), values(4, 18), values(4)
-    arch = in_a_row(CONV, layer("ReLU"), layer("MaxPool2d", **POOL), layer("Flatten"),
-                    layer("Linear", in_features=18, out_features=4, bias=True, device="cpu"), layer("Softmax", axis=-1))  # fmt: skip
+    last = layer("Linear", in_features=18, out_features=4, bias=True, device="cpu")
+    arch = in_a_row(CONV, layer("ReLU"), layer("MaxPool2d", **POOL), layer("Flatten"), last, layer("Softmax", axis=-1))
     path = write(tmp_path / "c.json", arch, {"0.weight": w, "0.bias": b, "4.weight": v, "4.bias": c})
     model = nn.Module.load_json(path)
     assert isinstance(nn.Sequential.load_json(path), nn.Sequential)
@@ -166,7 +166,7 @@ def test_running_statistics_that_are_not_in_the_file_are_told(tmp_path: Path):
         (layer("Linear", in_features=3, out_features="2"), "a config that makes a Linear"),
         (layer("Linear", in_features=3, out_features=2, width=1), "a config that makes a Linear"),
         (layer("ReLU", {"0": layer("ReLU")}), "a layer without children at the top, got 0"),
-        (in_a_row(layer("Sequential", {"a": layer("ReLU", {"0": layer("ReLU")})})), r"a layer without children at 0\.a"),
+        (in_a_row(in_a_row(layer("ReLU", {"0": layer("ReLU")}))), r"a layer without children at 0\.0"),
         (layer("Sequential", x=1), "a Sequential without a config"),
         ({"type": "Linear", "config": [1]}, "a config and children by name"),
     ],

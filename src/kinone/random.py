@@ -1,6 +1,7 @@
 """Named streams of random numbers: a number depends on (seed, stream name, step, index) and nothing else."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from math import prod
 from typing import Any
 
@@ -83,6 +84,23 @@ def stream(name: str, seed: int | None = None) -> Stream:
     (True, False)
     """
     return _streams.setdefault(name, Stream(name, _process["seed"])) if seed is None else Stream(name, seed)
+
+
+@contextmanager
+def standing_in(other: Stream) -> Iterator[Stream]:
+    """Let `stream(other.name)` give `other` while the block runs; the process's own stream stays where it is.
+
+    >>> with standing_in(Stream("noise", seed=5)):
+    ...     a = stream("noise").normal(3)
+    >>> bool((a == Stream("noise", seed=5).normal(3)).all())
+    True
+    """
+    own = stream(other.name)
+    _streams[other.name] = other
+    try:
+        yield other
+    finally:
+        _streams[other.name] = own
 
 
 def seed(value: int) -> None:

@@ -12,8 +12,9 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from kinone import nn
+from kinone import nn, random
 from kinone.errors import ArgumentError, FormatError
+from kinone.formats.bounds import SMALL, Bounded, check_sizes
 from kinone.formats.contents import FORMAT
 
 NAME = "keydnn.json.ckpt.v1"
@@ -27,7 +28,10 @@ def migrated(tree: dict[str, Any], where: str) -> dict[str, Any]:
     if tree.keys() != {"format", "arch", "state"} or not isinstance(tree["state"], dict):
         raise FormatError(where, "a checkpoint of KeyDNN's: format, arch and state", ", ".join(tree))
     reader = _Reader(where)
-    model = reader.module(tree["arch"], "")
+    held = sum(getattr(array, "size", 0) for array in tree["state"].values())
+    check_sizes(tree["arch"], max(held, SMALL), where)
+    with random.standing_in(Bounded(4 * held + SMALL, where)):
+        model = reader.module(tree["arch"], "")
     state = {reader.renamed(name): reader.turned(name, array) for name, array in tree["state"].items()}
     return {"format": FORMAT, "arch": nn.described(model), "state": state}
 
@@ -75,8 +79,9 @@ class _Reader:
     def ordered(self, names: list[str], path: str) -> list[str]:
         """The order in which the layers stood: that of their numbers, or of the file where it is not the alphabet's."""
         parts = [_NUMBERED.fullmatch(name) for name in names]
-        if all(parts) and len({part[1] for part in parts if part}) <= 1:
-            return sorted(names, key=lambda name: int(_NUMBERED.fullmatch(name)[2]))  # type: ignore[index]
+        numbers = {name: int(part[2]) for name, part in zip(names, parts, strict=True) if part}
+        if len(numbers) == len(names) and len({part[1] for part in parts if part}) <= 1:
+            return sorted(names, key=numbers.__getitem__)
         if len(names) > 1 and names == sorted(names):
             hint = 'KeyDNN writes names alphabetically; in arch and state, call the layers "0", "1", … in their order.'
             got = ", ".join(names)[:200]

@@ -1,11 +1,12 @@
 """Contents of a checkpoint, made into a model again."""
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 
 from kinone import nn, random
 from kinone.errors import FormatError
+from kinone.formats.bounds import SMALL, Bounded, check_sizes
 from kinone.formats.contents import Contents, apply_about
+from kinone.models import MODULES
 from kinone.nn.state import LoadReport
 
 
@@ -17,13 +18,15 @@ def rebuilt(
         hint = "make the model, then model.load(path)."
         raise FormatError(where, "an architecture beside the weights", "weights alone", hint=hint)
     kinds = {**known_kinds(), **nn.registered(), **nn.kinds_in(modules)}
+    held = sum(array.size for array in contents.state.values())
+    check_sizes(contents.arch, max(held, SMALL), where)
     try:
-        with _undrawn():
+        with random.standing_in(Bounded(4 * held + (1 << 16 if strict else SMALL), where)):
             model = nn.build(contents.arch, kinds)
+            report = model.load_state_dict(contents.state, strict, assign=True)
     except (MemoryError, RecursionError, OverflowError) as error:
         raise FormatError(where, "an architecture that can be built", str(error) or type(error).__name__) from None
     model.title = contents.about.get("title", "")
-    report = model.load_state_dict(contents.state, strict, assign=True)
     _tie(model, contents.about.get("tied", []), where)
     apply_about(contents, model, where)
     return model, report
@@ -31,18 +34,7 @@ def rebuilt(
 
 def known_kinds() -> dict[str, type[nn.Module]]:
     """The classes that a checkpoint may be made of without being told: layers and models."""
-    return dict(nn.MODULES)
-
-
-@contextmanager
-def _undrawn() -> Iterator[None]:
-    """Let first values be drawn, and put the stream that they come from back to where it was."""
-    stream = random.stream("init")
-    state = stream.state()
-    try:
-        yield
-    finally:
-        stream.restore(state)
+    return {**nn.MODULES, **MODULES}
 
 
 def _tie(model: nn.Module, groups: list[list[str]], where: str) -> None:
