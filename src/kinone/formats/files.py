@@ -64,27 +64,38 @@ def _named_arrays(value: Any, path: str, arrays: dict[str, NDArray[Any]]) -> Any
     return value
 
 
-def read(path: Place, limit: int | None = None) -> Contents:
-    """What the file holds; `limit` is the number of bytes that a compressed one may grow to."""
-    where = os.fspath(path)
-    with open(path, "rb") as file:
-        head, size = file.read(16), os.fstat(file.fileno()).st_size
-    if head.startswith((GZIP, ZSTD)):
-        return read_json(decompressed(Path(path).read_bytes(), where, limit), where, MIGRATIONS)
-    if len(head) > 8 and head[4:8] == bytes(4):
-        return _from_safetensors(path, where)
-    if head.lstrip(b" \t\r\n").startswith(b"{"):
-        return read_json(Path(path).read_bytes(), where, MIGRATIONS)
+def read(source: Place | bytes, limit: int | None = None) -> Contents:
+    """What a file (or its bytes) holds; `limit` is the number of bytes that a compressed one may grow to."""
+    where = "bytes" if isinstance(source, bytes) else os.fspath(source)
+    head, size = _beginning(source)
+    starts_with_zeros = head[4:8] == bytes(4)  # the upper half of a header's length; no text has a zero
+    if starts_with_zeros and head[8:9] == b"{":
+        return _from_safetensors(source, where)
     if head.startswith(ZIP):
-        return Contents(weights_of(load_torch(path), where))
+        return Contents(weights_of(load_torch(source), where))
     if head.startswith(LEGACY):
         raise legacy(where)
+    if head.startswith((GZIP, ZSTD)) or head.lstrip(b" \t\r\n").startswith(b"{"):
+        return read_json(_text(source, where, limit), where, MIGRATIONS)
+    if starts_with_zeros:
+        return _from_safetensors(source, where)
     got = next((what for start, what in _FOREIGN.items() if head.startswith(start)), f"{size} bytes of another kind")
     raise FormatError(where, "safetensors, a JSON checkpoint or PyTorch's zip file", got)
 
 
-def _from_safetensors(path: Place, where: str) -> Contents:
-    metadata, arrays = read_safetensors(path)
+def _beginning(source: Place | bytes) -> tuple[bytes, int]:
+    if isinstance(source, bytes):
+        return source[:16], len(source)
+    with open(source, "rb") as file:
+        return file.read(16), os.fstat(file.fileno()).st_size
+
+
+def _text(source: Place | bytes, where: str, limit: int | None) -> bytes | bytearray:
+    return decompressed(source if isinstance(source, bytes) else Path(source).read_bytes(), where, limit)
+
+
+def _from_safetensors(source: Place | bytes, where: str) -> Contents:
+    metadata, arrays = read_safetensors(source)
     if "kinone" not in metadata:
         return Contents(arrays)
     text = metadata["kinone"].encode()

@@ -138,7 +138,7 @@ def _check_digest(text: Text, tree: Tree, where: str) -> None:
     found = hashlib.sha256(memoryview(text)[: said.start]).hexdigest()
     if digits != found.encode():
         hint = "the file is damaged; if it was changed on purpose, leave the entry out."
-        raise FormatError(where, f"the digest {digits[:12].decode()}…", f"{found[:12]}…", hint=hint)
+        raise FormatError(where, f"the digest {digits[:12].decode(errors='replace')}…", f"{found[:12]}…", hint=hint)
 
 
 def _decoded(value: Any, text: memoryview, where: str) -> Any:

@@ -14,7 +14,7 @@ from typing import Any
 
 from kinone import nn, random
 from kinone.errors import ArgumentError, FormatError
-from kinone.formats.bounds import SMALL, Bounded, check_sizes
+from kinone.formats.bounds import Bounded, check_sizes
 from kinone.formats.contents import FORMAT
 
 NAME = "keydnn.json.ckpt.v1"
@@ -29,8 +29,8 @@ def migrated(tree: dict[str, Any], where: str) -> dict[str, Any]:
         raise FormatError(where, "a checkpoint of KeyDNN's: format, arch and state", ", ".join(tree))
     reader = _Reader(where)
     held = sum(getattr(array, "size", 0) for array in tree["state"].values())
-    check_sizes(tree["arch"], max(held, SMALL), where)
-    with random.standing_in(Bounded(4 * held + SMALL, where)):
+    check_sizes(tree["arch"], held, where)
+    with random.standing_in(Bounded(4 * held + (1 << 16), where)):
         model = reader.module(tree["arch"], "")
     state = {reader.renamed(name): reader.turned(name, array) for name, array in tree["state"].items()}
     return {"format": FORMAT, "arch": nn.described(model), "state": state}

@@ -19,7 +19,7 @@ def rebuilt(
         raise FormatError(where, "an architecture beside the weights", "weights alone", hint=hint)
     kinds = {**known_kinds(), **nn.registered(), **nn.kinds_in(modules)}
     held = sum(array.size for array in contents.state.values())
-    check_sizes(contents.arch, max(held, SMALL), where)
+    check_sizes(contents.arch, held, where)
     try:
         with random.standing_in(Bounded(4 * held + (1 << 16 if strict else SMALL), where)):
             model = nn.build(contents.arch, kinds)
