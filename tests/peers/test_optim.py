@@ -209,3 +209,38 @@ def test_warm_up_is_a_line_before_the_schedule():
     schedule = optim.WarmUp(optim.CosineAnnealingLR(optimizer, T_max=50), steps=8, start_factor=0.25)
     twin = S.SequentialLR(theirs, [S.LinearLR(theirs, 0.25, total_iters=8), S.CosineAnnealingLR(theirs, 50)], [8])
     same_rates(schedule, optimizer, twin, 58)
+
+
+# ------------------------------------------------------------------------------ clipping and averages
+@pytest.mark.parametrize("norm_type", [1.0, 2.0, 3.5, float("inf")])
+@pytest.mark.parametrize("max_norm", [0.5, 100.0])
+def test_clipping(norm_type, max_norm):
+    ours, theirs = twins()
+    give_gradients(ours, theirs, 0)
+    norm = optim.clip_grad_norm_(ours, max_norm, norm_type)
+    assert norm == pytest.approx(torch.nn.utils.clip_grad_norm_(theirs, max_norm, norm_type).item(), rel=1e-12)
+    for p, q in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(p.grad.data, q.grad.numpy(), rtol=1e-12)
+    optim.clip_grad_value_(ours, 0.1)
+    torch.nn.utils.clip_grad_value_(theirs, 0.1)
+    for p, q in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(p.grad.data, q.grad.numpy(), rtol=1e-12)
+
+
+@pytest.mark.parametrize("decay", [None, 0.9])
+def test_averages_of_weights(decay):
+    swa = torch.optim.swa_utils
+    model, twin = nn.Linear(3, 2).double(), torch.nn.Linear(3, 2, dtype=torch.float64)
+    average = optim.WeightAverage(model, decay)
+    theirs = swa.AveragedModel(twin, multi_avg_fn=None if decay is None else swa.get_ema_multi_avg_fn(decay))
+    rng = np.random.default_rng(9)
+    for _ in range(STEPS):
+        for name, parameter in twin.named_parameters():
+            value = rng.standard_normal(tuple(parameter.shape))
+            parameter.data = torch.tensor(value)
+            model.param(name).data[...] = value
+        average.update()
+        theirs.update_parameters(twin)
+    average.copy_to()
+    for name, parameter in theirs.module.named_parameters():
+        np.testing.assert_allclose(model.param(name).data, parameter.detach().numpy(), rtol=1e-12, atol=1e-14)

@@ -21,7 +21,10 @@ _MOST = 1200  # points of a line; more cannot be seen
 
 @dataclass(frozen=True)
 class Panel:
-    """Lines over one variable. Each of `marks` is a place on the variable's axis, and what is there."""
+    """Lines over one variable. Each of `marks` is a place on the variable's axis, and what is there.
+
+    What lies above `top` is not shown.
+    """
 
     title: str
     variable: str
@@ -29,6 +32,7 @@ class Panel:
     is_log_x: bool = False
     is_log_y: bool = False
     marks: tuple[tuple[float, str], ...] = ()
+    top: float = math.inf
 
 
 def chart(panels: Sequence[Panel], title: str) -> str:
@@ -118,7 +122,7 @@ def _x_axis(series: Sequence[Series], panel: Panel) -> _Axis:
 def _y_axis(series: Sequence[Series], panel: Panel) -> _Axis:
     """What most of the points show: a loss that exploded does not press the rest flat."""
     y = np.concatenate([s.y for s in series]) if series else np.zeros(0)
-    y = y[np.isfinite(y) & ((y > 0) | (not panel.is_log_y))]
+    y = y[np.isfinite(y) & (y <= panel.top) & ((y > 0) | (not panel.is_log_y))]
     if not y.size:
         return _Axis(1.0, 10.0, True) if panel.is_log_y else _Axis(0.0, 1.0, False)
     low, high = float(y.min()), float(y.max())

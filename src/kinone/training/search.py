@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from kinone import random
 from kinone.errors import ArgumentError
-from kinone.inspection.chart import Panel, chart, label
+from kinone.inspection.chart import Panel, chart
 from kinone.inspection.curve import Series
 from kinone.optim.optimizer import Optimizer
 from kinone.optim.schedule import checked_count, checked_number, power
@@ -38,8 +38,11 @@ class RateSearch:
     def plot(self, path: str | Path | None = None) -> str:
         """The curve over the rates as SVG, with a mark at the suggestion; written to the file if there is one."""
         series = (Series("loss", self.rates, self.losses), Series("smoothed", self.rates, self.smoothed))
-        marks = () if self.suggestion is None else ((self.suggestion, f"suggestion {label(self.suggestion)}"),)
-        picture = chart([Panel("learning rate search", "learning rate", series, is_log_x=True, marks=marks)], "search")
+        marks = () if self.suggestion is None else ((self.suggestion, f"suggestion {self.suggestion:.2g}"),)
+        low, start = float(self.smoothed.min()), float(self.smoothed[: len(self.smoothed) // 4 + 1].max())
+        top = start + (start - low)  # how it exploded is not the question
+        panel = Panel("learning rate search", "learning rate", series, is_log_x=True, marks=marks, top=top)
+        picture = chart([panel], "search")
         if path is not None:
             Path(path).write_text(picture, encoding="utf-8")
         return picture
