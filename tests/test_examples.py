@@ -16,14 +16,30 @@ EXAMPLES: dict[str, tuple[Check, Check]] = {
     "adding_problem": (lambda f: f["error"] < f["first"] / 4, lambda f: f["error"] <= 0.01),
     "characters": (lambda f: f["bits"] < f["first"] - 0.5, lambda f: f["bits"] < 0.03 and f["verses"] > 0.9),
     "gpt_addition": (lambda f: f["last"] < f["first"] - 0.2, lambda f: f["exact"] >= 0.99),
+    "autoencoder": (
+        lambda f: f["convolutional"] < 0.06 > f["dense"],
+        lambda f: max(f["dense"], f["convolutional"]) < 0.013 and f["variational"] < 0.026 and f["principal"] > 0.024,
+    ),
+    "digits_cnn": (lambda f: f["accuracy"] > 0.9, lambda f: f["accuracy"] >= 0.985 and f["seconds"] < 60),
+    "digits_mlp": (lambda f: f["accuracy"] > 0.8, lambda f: f["accuracy"] > 0.975),
     "gradient_penalty": (
         lambda f: 1.0 < f["distance"] < 1.8 and 0.7 < f["steepness"] < 1.2,
         lambda f: abs(f["distance"] - f["true distance"]) < 0.1 and 0.95 < f["steepness"] < 1.15,
+    ),
+    "xor": (
+        lambda f: f["two layers"] < 0.1,
+        lambda f: f["two layers"] < 0.001 and abs(f["one layer"] - 0.5) < 0.01,
+    ),
+    "zkynet_walk_through": (
+        lambda f: f == {"value": 36.0, "∂f/∂w": 9.0, "∂f/∂x": 33.0},
+        lambda f: f == {"value": 36.0, "∂f/∂w": 9.0, "∂f/∂x": 33.0},
     ),
 }
 
 
 def run(name: str, **options: Any) -> dict[str, Any]:
+    if "from sklearn" in (FOLDER / f"{name}.py").read_text(encoding="utf-8"):
+        pytest.importorskip("sklearn", reason="scikit-learn, which has the digits, is not installed")
     spec = importlib.util.spec_from_file_location(f"examples_{name}", FOLDER / f"{name}.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
