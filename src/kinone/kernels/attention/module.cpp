@@ -66,9 +66,9 @@ struct Given {
     is_served = true;
   }
 
-  long queries() const { return q.length(-2); }
-  long keys() const { return k.length(-2); }
-  Shape shape(long rows, long columns = -1) const {
+  Index queries() const { return q.length(-2); }
+  Index keys() const { return k.length(-2); }
+  Shape shape(Index rows, Index columns = -1) const {
     Shape shape = batch;
     shape.push_back(rows);
     if (columns >= 0) shape.push_back(columns);

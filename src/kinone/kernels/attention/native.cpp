@@ -23,18 +23,18 @@
 namespace kinone::KINONE_ISA {
 namespace {
 
-constexpr long causal_group = 16;  // of the profile
-constexpr long group = 48;         // queries or keys done together; a multiple of causal_group and a divisor of chunk
-constexpr long block_bytes = 512 << 10;  // of P and dS if one thread does the sequence
+constexpr Index causal_group = 16;  // of the profile
+constexpr Index group = 48;         // queries or keys done together; a multiple of causal_group and a divisor of chunk
+constexpr Index block_bytes = 512 << 10;  // of P and dS if one thread does the sequence
 constexpr double small = 1 << 18;        // multiplications up to which one thread is quicker than waking others
 
 // Who does the tasks: the pool or, given scratch, this thread alone.
 struct Crew {
   char* scratch = nullptr;
   template <class F>
-  void operator()(long tasks, size_t bytes, const F& f) const {
+  void operator()(Index tasks, size_t bytes, const F& f) const {
     if (!scratch) return parallel(tasks, bytes, f);
-    for (long task = 0; task < tasks; task++) f(task, scratch);
+    for (Index task = 0; task < tasks; task++) f(task, scratch);
   }
 };
 
@@ -43,13 +43,13 @@ struct Room {
   char* begin = nullptr;
   size_t taken = 0;
   template <class T>
-  T* take(long n) {
+  T* take(Index n) {
     T* p = reinterpret_cast<T*>(begin + taken);
     taken += rounded(n * sizeof(T), 64);
     return p;
   }
   template <class T>
-  Panels<T> panels(long depth, long columns) {
+  Panels<T> panels(Index depth, Index columns) {
     return {take<T>(Panels<T>::size(depth, columns)), depth, columns};
   }
 };
@@ -57,25 +57,25 @@ struct Room {
 // ---------------------------------------------------------------------------------- one sequence
 // How many keys take part for the queries from i to the end of its group.
 template <class T>
-long keys_at(const Attention<T>& a, long i) {
+Index keys_at(const Attention<T>& a, Index i) {
   return a.is_causal ? min(a.keys, rounded(i + 1, causal_group)) : a.keys;
 }
 
 template <class T>
-long group_of(const Attention<T>& a) {
+Index group_of(const Attention<T>& a) {
   return a.is_causal ? causal_group : group;
 }
 
 // The products q·kᵀ of query i with n keys become its probabilities.
 template <class T>
-void probabilities(const Attention<T>& a, long i, long n, T* s, T* lse) {
+void probabilities(const Attention<T>& a, Index i, Index n, T* s, T* lse) {
   const T hidden = -static_cast<T>(__builtin_inf());
-  for (long j = 0; j < n; j++) s[j] *= a.scale;
+  for (Index j = 0; j < n; j++) s[j] *= a.scale;
   if (const T* added = a.added.data)
-    for (long j = 0; j < n; j++) s[j] += added[i * a.added.row + j * a.added.column];
+    for (Index j = 0; j < n; j++) s[j] += added[i * a.added.row + j * a.added.column];
   if (const bool* seen = a.seen.data)
-    for (long j = 0; j < n; j++) s[j] = seen[i * a.seen.row + j * a.seen.column] ? s[j] : hidden;
-  for (long j = i + 1; a.is_causal && j < n; j++) s[j] = hidden;
+    for (Index j = 0; j < n; j++) s[j] = seen[i * a.seen.row + j * a.seen.column] ? s[j] : hidden;
+  for (Index j = i + 1; a.is_causal && j < n; j++) s[j] = hidden;
   T m = largest(s, n);
   bool sees_none = m == hidden;
   if (sees_none) m = 0;
@@ -86,19 +86,19 @@ void probabilities(const Attention<T>& a, long i, long n, T* s, T* lse) {
 
 // s = P for `rows` queries from i, a group.
 template <class T>
-void rows_of_p(const Attention<T>& a, long i, long rows, const Panels<T>& k, T* s, long s_row) {
-  long n = keys_at(a, i);
+void rows_of_p(const Attention<T>& a, Index i, Index rows, const Panels<T>& k, T* s, Index s_row) {
+  Index n = keys_at(a, i);
   whole_product(s, s_row, rows, n, a.q.data + i * a.q.row, a.q.row, a.q.column, k, a.d);
-  for (long r = 0; r < rows; r++)
+  for (Index r = 0; r < rows; r++)
     probabilities(a, i + r, n, s + r * s_row, a.lse.data ? a.lse.data + (i + r) * a.lse.row : nullptr);
 }
 
 // y = s·scale, the NaNs made one.
 template <class T>
-void put(const Matrices<T>& y, long i, long rows, long columns, const T* s, long s_row, T scale) {
-  for (long r = 0; r < rows; r++) {
+void put(const Matrices<T>& y, Index i, Index rows, Index columns, const T* s, Index s_row, T scale) {
+  for (Index r = 0; r < rows; r++) {
     T* to = y.data + (i + r) * y.row;
-    each_vector<T>(columns, [&](long j, auto count) {
+    each_vector<T>(columns, [&](Index j, auto count) {
       store_first(to + j, one_nan(load_first<Vector<T>>(s + r * s_row + j, count) * scale), count);
     });
   }
@@ -107,12 +107,12 @@ void put(const Matrices<T>& y, long i, long rows, long columns, const T* s, long
 // What a sequence is computed in.
 template <class T>
 struct Memory {
-  long s_row, y_row, k_row;
+  Index s_row, y_row, k_row;
   Panels<T> kt, v;                // q·kᵀ, P·v
   Panels<T> vt, k, q, g;          // g·vᵀ, dS·k, dSᵀ·q, Pᵀ·g: those of q and g of a block of queries
   T *p, *ds, *gk, *gv;            // of a block of queries; the chains of gk and gv, which go on from block to block
 
-  Memory(const Attention<T>& a, long block, Room& room)
+  Memory(const Attention<T>& a, Index block, Room& room)
       : s_row(rounded(a.keys, lanes<T>)), y_row(rounded(a.e, lanes<T>)), k_row(rounded(a.d, lanes<T>)) {
     kt = room.panels<T>(a.d, a.keys);
     if (!a.g.data) {
@@ -145,13 +145,13 @@ struct Work {
 };
 
 template <class T>
-void forward(const Attention<T>& a, const Memory<T>& m, long, const Crew& crew) {
-  long step = group_of(a);
+void forward(const Attention<T>& a, const Memory<T>& m, Index, const Crew& crew) {
+  Index step = group_of(a);
   m.kt.pack(a.k.data, a.k.column, a.k.row);
   m.v.pack(a.v.data, a.v.row, a.v.column);
-  crew(blocks(a.queries, step), Work<T>::bytes(a), [&](long task, char* scratch) {
+  crew(blocks(a.queries, step), Work<T>::bytes(a), [&](Index task, char* scratch) {
     Work<T> work(a, {scratch});
-    long i = task * step, rows = min(step, a.queries - i);
+    Index i = task * step, rows = min(step, a.queries - i);
     rows_of_p(a, i, rows, m.kt, work.s, m.s_row);
     whole_product(work.y, m.y_row, rows, a.e, work.s, m.s_row, 1, m.v, keys_at(a, i));
     put(a.y, i, rows, a.e, work.y, m.y_row, T(1));
@@ -161,26 +161,26 @@ void forward(const Attention<T>& a, const Memory<T>& m, long, const Crew& crew) 
 // ---------------------------------------------------------------------------------- its gradients
 // p = P and ds = dS for `rows` queries from i, a group; and gq, or that of the mask.
 template <class T>
-void backward_of_queries(const Attention<T>& a, long i, long rows, const Memory<T>& m, T* p, T* ds,
+void backward_of_queries(const Attention<T>& a, Index i, Index rows, const Memory<T>& m, T* p, T* ds,
                          const Work<T>& work) {
-  long n = keys_at(a, i);
+  Index n = keys_at(a, i);
   rows_of_p(a, i, rows, m.kt, p, m.s_row);
   whole_product(ds, m.s_row, rows, n, a.g.data + i * a.g.row, a.g.row, a.g.column, m.vt, a.e);
-  for (long r = 0; r < rows; r++) {
+  for (Index r = 0; r < rows; r++) {
     const T *g = a.g.data + (i + r) * a.g.row, *y = a.y.data + (i + r) * a.y.row;
     double sum;
-    lane_sums<1>(a.e, [&](long j, auto count, Vector<double>* t) {
+    lane_sums<1>(a.e, [&](Index j, auto count, Vector<double>* t) {
       t[0] = load_doubles(g + j, count) * load_doubles(y + j, count);
     }, &sum);
     const T shift = static_cast<T>(a.g_lse.data[(i + r) * a.g_lse.row] - sum);
     T *p_row = p + r * m.s_row, *ds_row = ds + r * m.s_row;
-    for (long j = 0; j < n; j += lanes<T>)  // rows are filled to whole vectors
+    for (Index j = 0; j < n; j += lanes<T>)  // rows are filled to whole vectors
       store(ds_row + j, load<Vector<T>>(p_row + j) * (load<Vector<T>>(ds_row + j) + shift));
   }
   if (a.g_mask.data) {
     put(a.g_mask, i, rows, n, ds, m.s_row, T(1));
-    for (long r = 0; r < rows; r++)
-      for (long j = n; j < a.keys; j++) a.g_mask.data[(i + r) * a.g_mask.row + j] = 0;
+    for (Index r = 0; r < rows; r++)
+      for (Index j = n; j < a.keys; j++) a.g_mask.data[(i + r) * a.g_mask.row + j] = 0;
   } else {
     whole_product(work.y, m.k_row, rows, a.d, ds, m.s_row, 1, m.k, n);
     put(a.gq, i, rows, a.d, work.y, m.k_row, a.scale);
@@ -190,20 +190,20 @@ void backward_of_queries(const Attention<T>& a, long i, long rows, const Memory<
 // The chains of gk and gv of `rows` keys from j go on over the queries [i0, i1), whose P and dS lie in m; at the end of
 // a chunk their sums join those of the chunks before.
 template <class T>
-void backward_of_keys(const Attention<T>& a, long j, long rows, long i0, long i1, const Memory<T>& m) {
-  long from = a.is_causal ? max(i0, j) : i0;
+void backward_of_keys(const Attention<T>& a, Index j, Index rows, Index i0, Index i1, const Memory<T>& m) {
+  Index from = a.is_causal ? max(i0, j) : i0;
   T *gk = m.gk + j * m.k_row, *gv = m.gv + j * m.y_row;
   if (from < i1) {
-    long skipped = (from - i0) * m.s_row + j;
+    Index skipped = (from - i0) * m.s_row + j;
     product(Chain::continued, gk, m.k_row, rows, a.d, m.ds + skipped, 1, m.s_row, m.q.of(i1 - i0), from - i0, i1 - i0);
     product(Chain::continued, gv, m.y_row, rows, a.e, m.p + skipped, 1, m.s_row, m.g.of(i1 - i0), from - i0, i1 - i0);
   }
   bool is_last = i1 == a.queries;
   if (i1 % chunk && !is_last) return;
-  auto join = [&](const Matrices<T>& total, T* s, long s_row, long columns, T scale) {
-    for (long r = 0; r < rows; r++) {
+  auto join = [&](const Matrices<T>& total, T* s, Index s_row, Index columns, T scale) {
+    for (Index r = 0; r < rows; r++) {
       T *to = total.data + (j + r) * total.row, *from = s + r * s_row;
-      each_vector<T>(columns, [&](long c, auto count) {
+      each_vector<T>(columns, [&](Index c, auto count) {
         Vector<T> x = load_first<Vector<T>>(from + c, count);
         if (i1 > chunk) x = load_first<Vector<T>>(to + c, count) + x;
         store_first(to + c, is_last ? one_nan(x * scale) : x, count);
@@ -216,26 +216,26 @@ void backward_of_keys(const Attention<T>& a, long j, long rows, long i0, long i1
 }
 
 template <class T>
-void backward(const Attention<T>& a, const Memory<T>& m, long block, const Crew& crew) {
-  long step = group_of(a);
+void backward(const Attention<T>& a, const Memory<T>& m, Index block, const Crew& crew) {
+  Index step = group_of(a);
   m.kt.pack(a.k.data, a.k.column, a.k.row);
   m.vt.pack(a.v.data, a.v.column, a.v.row);
   if (!a.g_mask.data) {
     m.k.pack(a.k.data, a.k.row, a.k.column);
-    for (long i = 0; i < a.keys * m.k_row; i++) m.gk[i] = 0;
-    for (long i = 0; i < a.keys * m.y_row; i++) m.gv[i] = 0;
+    for (Index i = 0; i < a.keys * m.k_row; i++) m.gk[i] = 0;
+    for (Index i = 0; i < a.keys * m.y_row; i++) m.gv[i] = 0;
   }
-  for (long i0 = 0; i0 == 0 || i0 < a.queries; i0 += block) {
-    long i1 = min(i0 + block, a.queries);
-    crew(blocks(i1 - i0, step), Work<T>::bytes(a), [&](long task, char* scratch) {
-      long i = task * step;
+  for (Index i0 = 0; i0 == 0 || i0 < a.queries; i0 += block) {
+    Index i1 = min(i0 + block, a.queries);
+    crew(blocks(i1 - i0, step), Work<T>::bytes(a), [&](Index task, char* scratch) {
+      Index i = task * step;
       backward_of_queries(a, i0 + i, min(step, i1 - i0 - i), m, m.p + i * m.s_row, m.ds + i * m.s_row,
                           Work<T>(a, {scratch}));
     });
     if (a.g_mask.data) continue;
     m.q.of(i1 - i0).pack(a.q.data + i0 * a.q.row, a.q.row, a.q.column);
     m.g.of(i1 - i0).pack(a.g.data + i0 * a.g.row, a.g.row, a.g.column);
-    crew(blocks(a.keys, step), 0, [&](long task, char*) {
+    crew(blocks(a.keys, step), 0, [&](Index task, char*) {
       backward_of_keys(a, task * step, min(step, a.keys - task * step), i0, i1, m);
     });
   }
@@ -243,9 +243,9 @@ void backward(const Attention<T>& a, const Memory<T>& m, long block, const Crew&
 
 // ---------------------------------------------------------------------------------- all of them
 template <class T>
-Attention<T> at(Attention<T> a, long i) {
+Attention<T> at(Attention<T> a, Index i) {
   for (int axis = a.axes; axis-- > 0; i /= a.shape[axis]) {
-    long index = i % a.shape[axis];
+    Index index = i % a.shape[axis];
     a.seen.data += index * a.seen.steps[axis];
     for (Matrices<T>* of : {&a.q, &a.k, &a.v, &a.y, &a.lse, &a.added, &a.g, &a.g_lse, &a.gq, &a.gk, &a.gv, &a.g_mask})
       of->data += index * of->steps[axis];
@@ -257,24 +257,24 @@ Attention<T> at(Attention<T> a, long i) {
 template <class T, class F>
 void each_sequence(const Attention<T>& a, const F& f) {
   double work = static_cast<double>(a.queries) * a.keys * (a.d + a.e);
-  long count = a.count(), block = rounded(max(min(a.queries, chunk), 1), causal_group);
+  Index count = a.count(), block = rounded(max(min(a.queries, chunk), 1), causal_group);
   bool is_small = work * count < small, is_shared_out = is_small || count >= threads();
-  for (long rows : {192, 96, 48, 16})
-    if (is_shared_out && 2 * block * a.keys * static_cast<long>(sizeof(T)) > block_bytes) block = min(block, rows);
+  for (Index rows : {192, 96, 48, 16})
+    if (is_shared_out && 2 * block * a.keys * static_cast<Index>(sizeof(T)) > block_bytes) block = min(block, rows);
   Room needed;
   Memory<T>(a, block, needed);
   if (is_shared_out) {
-    long tasks = is_small ? 1 : count;
-    parallel(tasks, needed.taken + Work<T>::bytes(a), [&](long task, char* scratch) {
+    Index tasks = is_small ? 1 : count;
+    parallel(tasks, needed.taken + Work<T>::bytes(a), [&](Index task, char* scratch) {
       Room room{scratch};
       Memory<T> memory(a, block, room);
-      for (long i = task * count / tasks; i < (task + 1) * count / tasks; i++)
+      for (Index i = task * count / tasks; i < (task + 1) * count / tasks; i++)
         f(at(a, i), memory, block, Crew{scratch + room.taken});
     });
   } else {
     Room room{workspace(needed.taken)};
     Memory<T> memory(a, block, room);
-    for (long i = 0; i < count; i++) f(at(a, i), memory, block, Crew{});
+    for (Index i = 0; i < count; i++) f(at(a, i), memory, block, Crew{});
   }
 }
 

@@ -10,8 +10,8 @@ template <class T>
 struct Matrices {
   static constexpr int most_axes = 16;
   T* data = nullptr;
-  long row = 0, column = 1;
-  long steps[most_axes] = {};  // from one matrix to the next, by axes; 0 repeats
+  Index row = 0, column = 1;
+  Index steps[most_axes] = {};  // from one matrix to the next, by axes; 0 repeats
 };
 
 // q (…, queries, d), k (…, keys, d), v (…, keys, e) → y (…, queries, e), lse (…, queries); g and g_lse are like y and
@@ -19,8 +19,8 @@ struct Matrices {
 template <class T>
 struct Attention {
   int axes = 0;  // of the batch; the last one moves fastest
-  long shape[Matrices<T>::most_axes];
-  long queries, keys, d, e;
+  Index shape[Matrices<T>::most_axes];
+  Index queries, keys, d, e;
   bool is_causal;
   T scale;
   Matrices<T> q, k, v, y, lse;
@@ -28,8 +28,8 @@ struct Attention {
   Matrices<bool> seen;   // one that says where a query may look; or neither
   Matrices<T> g, g_lse, gq, gk, gv, g_mask;
 
-  long count() const {
-    long count = 1;
+  Index count() const {
+    Index count = 1;
     for (int axis = 0; axis < axes; axis++) count *= shape[axis];
     return count;
   }

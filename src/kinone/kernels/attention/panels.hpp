@@ -13,13 +13,13 @@ namespace {
 enum class Chain { begun, added, continued };
 
 template <class T, int ROWS, int VECTORS>
-void chain(Chain how, T* y, long y_row, long depth, const T* a, long a_row, long a_k, const T* b, long b_k) {
+void chain(Chain how, T* y, Index y_row, Index depth, const T* a, Index a_row, Index a_k, const T* b, Index b_k) {
   constexpr int n = lanes<T>;
   Vector<T> s[ROWS][VECTORS] = {};
   if (how == Chain::continued)
     for (int i = 0; i < ROWS; i++)
       for (int v = 0; v < VECTORS; v++) s[i][v] = load<Vector<T>>(y + i * y_row + v * n);
-  for (long p = 0; p < depth; p++) {
+  for (Index p = 0; p < depth; p++) {
     Vector<T> x[VECTORS];
     for (int v = 0; v < VECTORS; v++) x[v] = load<Vector<T>>(b + v * n);
 #pragma GCC unroll 8
@@ -54,18 +54,18 @@ constexpr Chains<T> chains = Chains<T>::all(typename Counted<most_rows>::type{})
 template <class T>
 struct Panels {
   T* data;
-  long depth, columns;
+  Index depth, columns;
 
   // As many columns in each panel but the last: the widest tile is not the best for 64.
-  long wide() const { return rounded(blocks(columns, max(blocks(columns, width<T>), 1)), lanes<T>); }
-  static size_t size(long depth, long columns) { return depth * rounded(columns, lanes<T>); }
+  Index wide() const { return rounded(blocks(columns, max(blocks(columns, width<T>), 1)), lanes<T>); }
+  static size_t size(Index depth, Index columns) { return depth * rounded(columns, lanes<T>); }
 
-  Panels of(long rows) const { return {data, rows, columns}; }
+  Panels of(Index rows) const { return {data, rows, columns}; }
 
   // From a matrix with those strides.
-  void pack(const T* from, long k_step, long column_step) const {
-    for (long j = 0; j < columns; j += wide()) {
-      long count = min(wide(), columns - j), whole = rounded(count, lanes<T>);
+  void pack(const T* from, Index k_step, Index column_step) const {
+    for (Index j = 0; j < columns; j += wide()) {
+      Index count = min(wide(), columns - j), whole = rounded(count, lanes<T>);
       kinone::KINONE_ISA::pack<side<T>>(data + j * depth, whole, from + j * column_step, count, whole, column_step,
                                         depth, k_step);
     }
@@ -74,12 +74,12 @@ struct Panels {
 
 // y[i, j] = Σₚ a[i, p]·b[p, j], p0 ≤ p < p1, for the first columns of b: one chain. y is filled to whole vectors.
 template <class T>
-void product(Chain how, T* y, long y_row, long rows, long columns, const T* a, long a_row, long a_k,
-             const Panels<T>& b, long p0, long p1) {
-  for (long wide = b.wide(), j = 0; j < columns; j += wide) {
-    long b_k = rounded(min(wide, b.columns - j), lanes<T>), vectors = blocks(min(wide, columns - j), lanes<T>);
+void product(Chain how, T* y, Index y_row, Index rows, Index columns, const T* a, Index a_row, Index a_k,
+             const Panels<T>& b, Index p0, Index p1) {
+  for (Index wide = b.wide(), j = 0; j < columns; j += wide) {
+    Index b_k = rounded(min(wide, b.columns - j), lanes<T>), vectors = blocks(min(wide, columns - j), lanes<T>);
     const T* panel = b.data + j * b.depth + p0 * b_k;
-    for (long i = 0; i < rows; i += most_rows)
+    for (Index i = 0; i < rows; i += most_rows)
       chains<T>.of[min(most_rows, rows - i) - 1][vectors - 1](how, y + i * y_row + j, y_row, p1 - p0, a + i * a_row,
                                                                a_row, a_k, panel, b_k);
   }
@@ -87,9 +87,9 @@ void product(Chain how, T* y, long y_row, long rows, long columns, const T* a, l
 
 // The same over all p up to `depth`: the sum of the chains of each chunk.
 template <class T>
-void whole_product(T* y, long y_row, long rows, long columns, const T* a, long a_row, long a_k, const Panels<T>& b,
-                   long depth) {
-  for (long p = 0; p == 0 || p < depth; p += chunk)
+void whole_product(T* y, Index y_row, Index rows, Index columns, const T* a, Index a_row, Index a_k, const Panels<T>& b,
+                   Index depth) {
+  for (Index p = 0; p == 0 || p < depth; p += chunk)
     product(p ? Chain::added : Chain::begun, y, y_row, rows, columns, a + p * a_k, a_row, a_k, b, p,
             min(p + chunk, depth));
 }

@@ -24,10 +24,10 @@ constexpr int pixels_at_once = 8, vectors_by_channel = registers == 32 ? 2 : 1;
 
 // Calls f.of<LANES, VECTORS>(channel) for vectors that cover all channels.
 template <int LANES, int VECTORS, class F>
-void over_channels(long channels, const F& f) {
+void over_channels(Index channels, const F& f) {
   if constexpr (LANES > 1)
     if (channels < LANES) return over_channels<LANES / 2, 1>(channels, f);
-  long c = 0;
+  Index c = 0;
   for (; c + VECTORS * LANES <= channels; c += VECTORS * LANES) f.template of<LANES, VECTORS>(c);
   for (; c < channels; c += LANES) f.template of<LANES, 1>(min(c, channels - LANES));
 }
@@ -36,7 +36,7 @@ void over_channels(long channels, const F& f) {
 template <class T>
 struct TapRow {
   const T* row;
-  long length, offset;
+  Index length, offset;
   const T* w;
 };
 
@@ -46,13 +46,13 @@ template <class T>
 struct ByChannel {
   const Product<T>& p;
   const T *w, *zeros;
-  const long* position;
-  long begin, end, wide;
+  const Index* position;
+  Index begin, end, wide;
   TapRow<T>* taps;
 
   template <int LANES, int VECTORS>
-  void of(long channel) const {
-    long stride = p.axis[2].stride;
+  void of(Index channel) const {
+    Index stride = p.axis[2].stride;
     if (LANES < lanes<T> || wide == 1) return rows<LANES, VECTORS, 1, 1>(channel);
     if constexpr (LANES == lanes<T>) {
       if (wide == 3) return stride == 1 ? rows<LANES, VECTORS, 3, 1>(channel) : rows<LANES, VECTORS, 3, 2>(channel);
@@ -61,22 +61,22 @@ struct ByChannel {
   }
 
   template <int LANES, int VECTORS, int TAPS, int STRIDE>
-  void rows(long channel) const {
+  void rows(Index channel) const {
     const Axis &a = p.axis[0], &b = p.axis[1], &c = p.axis[2];
     // Pixels are taken in the order in which the taps go: backwards for the input's gradient.
-    long turn = TAPS > 1 && c.apart < 0 ? -1 : 1, taps_of_row = TAPS > 1 ? 1 : c.taps, count = p.taps() / TAPS;
-    for (long row = begin; row < end; row++) {
-      long j = row % b.count, i = row / b.count % a.count, image = row / b.count / a.count;
-      for (long r = 0; r < count; r++) {
-        long tap = r % taps_of_row, v = r / taps_of_row % b.taps, u = r / taps_of_row / b.taps;
-        long x = i * a.stride + a.offset + u * a.apart, y = j * b.stride + b.offset + v * b.apart;
+    Index turn = TAPS > 1 && c.apart < 0 ? -1 : 1, taps_of_row = TAPS > 1 ? 1 : c.taps, count = p.taps() / TAPS;
+    for (Index row = begin; row < end; row++) {
+      Index j = row % b.count, i = row / b.count % a.count, image = row / b.count / a.count;
+      for (Index r = 0; r < count; r++) {
+        Index tap = r % taps_of_row, v = r / taps_of_row % b.taps, u = r / taps_of_row / b.taps;
+        Index x = i * a.stride + a.offset + u * a.apart, y = j * b.stride + b.offset + v * b.apart;
         bool is_inside = x >= 0 && x < a.length && y >= 0 && y < b.length;
         taps[r] = {is_inside ? p.source + ((image * a.length + x) * b.length + y) * c.length * p.groups + channel : zeros,
                    is_inside ? c.length : 0, c.offset + tap * c.apart, w + channel};
       }
       T* y = p.y + (((image * a.size + a.first + i * a.step) * b.size + b.first + j * b.step) * c.size + c.first) * p.groups;
-      for (long k = 0; k < c.count; k += pixels_at_once) {
-        long pixels = min(c.count - k, pixels_at_once), first = turn > 0 ? k : k + pixels - 1;
+      for (Index k = 0; k < c.count; k += pixels_at_once) {
+        Index pixels = min(c.count - k, pixels_at_once), first = turn > 0 ? k : k + pixels - 1;
         some<LANES, VECTORS, TAPS, STRIDE>(y + first * c.step * p.groups, turn * c.step * p.groups, pixels, channel,
                                            first * c.stride, TAPS > 1 ? turn : c.stride, count);
       }
@@ -85,24 +85,24 @@ struct ByChannel {
 
   // Pixels side by side, the first of which sees the source from `place` on.
   template <int LANES, int VECTORS, int TAPS, int STRIDE>
-  void some(T* y, long to_pixel, long pixels, long channel, long place, long step, long count) const {
+  void some(T* y, Index to_pixel, Index pixels, Index channel, Index place, Index step, Index count) const {
     using V = Vector<T, LANES>;
     constexpr int PIXELS = pixels_at_once;
     V total[PIXELS][VECTORS];
-    for (long from = 0; from == 0 || from < count; from += chunk) {
+    for (Index from = 0; from == 0 || from < count; from += chunk) {
       V s[PIXELS][VECTORS];
 #pragma GCC unroll 8
       for (int i = 0; i < PIXELS; i++)
         for (int v = 0; v < VECTORS; v++) s[i][v] = V{};
-      for (long r = from; r < min(from + chunk, count); r++) {
+      for (Index r = from; r < min(from + chunk, count); r++) {
         V weight[TAPS][VECTORS];
         for (int t = 0; t < TAPS; t++)
           for (int v = 0; v < VECTORS; v++)
             weight[t][v] = load<V>(taps[r].w + position[r * TAPS + t] * p.groups + v * LANES);
-        long z = place + taps[r].offset, length = taps[r].length;
+        Index z = place + taps[r].offset, length = taps[r].length;
 #pragma GCC unroll 24
         for (int j = 0; j < (PIXELS - 1) * STRIDE + TAPS; j++, z += step) {
-          bool is_inside = static_cast<unsigned long>(z) < static_cast<unsigned long>(length);
+          bool is_inside = static_cast<Size>(z) < static_cast<Size>(length);
           const T* x = is_inside ? taps[r].row + z * p.groups : zeros;
           V seen[VECTORS];
           for (int v = 0; v < VECTORS; v++) seen[v] = load<V>(x + v * LANES);
@@ -127,15 +127,15 @@ struct ByChannel {
 
 // w: (kernel position, channel).
 template <class T>
-void depthwise(const Product<T>& p, const T* w, const long* position, const T* zeros) {
+void depthwise(const Product<T>& p, const T* w, const Index* position, const T* zeros) {
   const Axis& c = p.axis[2];
-  long taps = p.taps(), crew = crew_for(static_cast<double>(p.pixels()) * taps * p.groups);
+  Index taps = p.taps(), crew = crew_for(static_cast<double>(p.pixels()) * taps * p.groups);
   bool is_row = taps <= chunk && (c.taps == 3 || c.taps == 5) &&
                 (c.apart == 1 ? c.stride <= 2 : c.apart == -1 && c.stride == 1);
   // What a block of rows sees should not leave the second-level cache between one vector of channels and the next.
-  long rows = p.batch * p.axis[0].count * p.axis[1].count, seen = c.length * p.axis[1].stride * p.groups * sizeof(T);
-  long block = max(min((256 << 10) / seen, blocks(rows, crew > 1 ? 4 * crew : 1)), 1);
-  share_out(crew, blocks(rows, block), taps * sizeof(TapRow<T>), [&](long task, char* scratch) {
+  Index rows = p.batch * p.axis[0].count * p.axis[1].count, seen = c.length * p.axis[1].stride * p.groups * sizeof(T);
+  Index block = max(min((256 << 10) / seen, blocks(rows, crew > 1 ? 4 * crew : 1)), 1);
+  share_out(crew, blocks(rows, block), taps * sizeof(TapRow<T>), [&](Index task, char* scratch) {
     ByChannel<T> f{p, w, zeros, position, task * block, min((task + 1) * block, rows), is_row ? c.taps : 1,
                    reinterpret_cast<TapRow<T>*>(scratch)};
     over_channels<lanes<T>, vectors_by_channel>(p.groups, f);

@@ -10,8 +10,8 @@
 namespace kinone {
 namespace {
 
-using Ints = std::vector<long>;
-using Pairs = std::vector<std::pair<long, long>>;
+using Ints = std::vector<Index>;
+using Pairs = std::vector<std::pair<Index, Index>>;
 
 // What the call says of the spatial axes, `first` being that of them in the shapes of images and kernels.
 struct Geometry {
@@ -20,7 +20,7 @@ struct Geometry {
   const Ints& dilation;
 
   template <class T>
-  Convolution<T> of(long batch, long channels, long out_channels, long groups, const Ints& size, const Ints& kernel) const {
+  Convolution<T> of(Index batch, Index channels, Index out_channels, Index groups, const Ints& size, const Ints& kernel) const {
     Convolution<T> c{batch, channels, out_channels, groups, {1, 1, 1}, {1, 1, 1}, {1, 1, 1}, {1, 1, 1}, {}, {1, 1, 1},
                      nullptr, nullptr, nullptr, nullptr, nullptr, false};
     for (size_t i = 0; i < size.size(); i++) {
@@ -32,7 +32,7 @@ struct Geometry {
     return c;
   }
 
-  long out(long size, long kernel, size_t i) const {
+  Index out(Index size, Index kernel, size_t i) const {
     return (size + padding[i].first + padding[i].second - dilation[i] * (kernel - 1) - 1) / stride[i] + 1;
   }
 
@@ -49,7 +49,7 @@ Ints lengths(const Array& a, int first) {
 }
 
 bool is_channels_last(const Array& a) {
-  long next = 1;
+  Index next = 1;
   for (Py_ssize_t axis : channels_last(a.axes())) next *= a.length(axis);
   for (Py_ssize_t axis : channels_last(a.axes())) {
     next /= a.length(axis);
@@ -64,7 +64,7 @@ Array image(const char* where, nb::handle object, Array given) {
   if (is_channels_last(a)) return a;
   Array from = contiguous(object, std::move(a));
   Array to(empty(where, from.shape(), from.type, channels_last(from.axes())));
-  long batch = from.length(0), channels = from.length(1), pixels = from.size() / (batch * channels);
+  Index batch = from.length(0), channels = from.length(1), pixels = from.size() / (batch * channels);
   compute(where, from.size(), [&] {
     if (from.type == 'f')
       KINONE_CALL(to_channels_last(from.data<float>(), to.data<float>(), batch, channels, pixels));
@@ -111,7 +111,7 @@ nb::object convolved(const char* where, nb::handle source_object, nb::handle w_o
 }
 
 nb::object convolution_forward(nb::handle x_object, nb::handle w_object, nb::handle b_object, const Ints& stride,
-                               const Pairs& padding, const Ints& dilation, long groups, nb::handle residual,
+                               const Pairs& padding, const Ints& dilation, Index groups, nb::handle residual,
                                const std::string& activation) {
   const char* where = "convolution_forward";
   Geometry at{stride, padding, dilation};
@@ -134,7 +134,7 @@ nb::object convolution_forward(nb::handle x_object, nb::handle w_object, nb::han
 }
 
 nb::object convolution_backward_input(nb::handle g_object, nb::handle w_object, nb::handle b_object, const Ints& size,
-                                      const Ints& stride, const Pairs& padding, const Ints& dilation, long groups) {
+                                      const Ints& stride, const Pairs& padding, const Ints& dilation, Index groups) {
   const char* where = "convolution_backward_input";
   Geometry at{stride, padding, dilation};
   Array g(g_object), w(w_object);
@@ -156,7 +156,7 @@ nb::object convolution_backward_input(nb::handle g_object, nb::handle w_object, 
 }
 
 nb::object convolution_backward_weight(nb::handle g_object, nb::handle x_object, const Ints& kernel, const Ints& stride,
-                                       const Pairs& padding, const Ints& dilation, long groups) {
+                                       const Pairs& padding, const Ints& dilation, Index groups) {
   const char* where = "convolution_backward_weight";
   Geometry at{stride, padding, dilation};
   Array g_given(g_object), x_given(x_object);

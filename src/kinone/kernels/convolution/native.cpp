@@ -26,70 +26,70 @@ namespace kinone::KINONE_ISA {
 namespace {
 
 // None of these changes a bit.
-constexpr long most_pixels = 192;  // of a block
-constexpr long few_channels = 32;  // of a pixel, up to which what it sees is gathered
+constexpr Index most_pixels = 192;  // of a block
+constexpr Index few_channels = 32;  // of a pixel, up to which what it sees is gathered
 
-long volume(const long (&n)[3]) { return n[0] * n[1] * n[2]; }
+Index volume(const Index (&n)[3]) { return n[0] * n[1] * n[2]; }
 
 // w as the panels of B, (group, panel, kernel position, channel of the source, column of the panel).
 template <class T>
 void pack(const Convolution<T>& c, bool is_transposed, const Panels<T>& panels, T* to) {
-  long kernel = volume(c.kernel), out = c.out_channels / c.groups, in = c.channels / c.groups;
-  long depth = is_transposed ? out : in, columns = is_transposed ? in : out;
+  Index kernel = volume(c.kernel), out = c.out_channels / c.groups, in = c.channels / c.groups;
+  Index depth = is_transposed ? out : in, columns = is_transposed ? in : out;
   double numbers = static_cast<double>(c.groups) * kernel * in * out;
-  auto pack_panel = [&](long task, char*) {
-    long group = task / panels.count, panel = task % panels.count, j = panels.begin(panel), width = panels.width(panel);
-    long m = min(columns - j, width);
+  auto pack_panel = [&](Index task, char*) {
+    Index group = task / panels.count, panel = task % panels.count, j = panels.begin(panel), width = panels.width(panel);
+    Index m = min(columns - j, width);
     T* b = to + (group * panels.begin(panels.count) + j) * kernel * depth;
     const T* w = c.w + group * out * in * kernel;
     if (is_transposed)
-      for (long p = 0; p < depth; p++)
+      for (Index p = 0; p < depth; p++)
         transposed(b + p * width, 0, depth * width, kernel, w + (p * in + j) * kernel, kernel, m, kernel);
     else
       transposed(b, width, depth * width, kernel, w + j * in * kernel, in * kernel, m, in * kernel);
-    for (long p = 0; p < kernel * depth && m < width; p++)
-      for (long i = m; i < width; i++) b[p * width + i] = 0;
+    for (Index p = 0; p < kernel * depth && m < width; p++)
+      for (Index i = m; i < width; i++) b[p * width + i] = 0;
   };
   share_out(crew_for(numbers * 32), c.groups * panels.count, 0, pack_panel);
 }
 
 // Whether the taps are all kernel positions, in order.
 template <class T>
-bool is_whole(const Product<T>& p, long kernel) {
+bool is_whole(const Product<T>& p, Index kernel) {
   return p.taps() == kernel && p.axis[0].skip * p.axis[1].skip * p.axis[2].skip == 1;
 }
 
 template <class T>
-void compute(const Product<T>& p, const Panels<T>& panels, const T* packed, long kernel, const long* position,
+void compute(const Product<T>& p, const Panels<T>& panels, const T* packed, Index kernel, const Index* position,
              const T* zeros) {
-  long pixels = p.pixels(), taps = p.taps(), depth = taps * p.depth, most = panels.count * p.groups;
+  Index pixels = p.pixels(), taps = p.taps(), depth = taps * p.depth, most = panels.count * p.groups;
   bool is_gathered = p.depth < few_channels && taps > 1 && is_whole(p, kernel);
-  long crew = crew_for(static_cast<double>(pixels) * depth * p.columns * p.groups);
-  long whole = Pixels<T>::whole, block = min(rounded(blocks(pixels, crew > 1 ? 4 * crew : 1), whole), most_pixels);
+  Index crew = crew_for(static_cast<double>(pixels) * depth * p.columns * p.groups);
+  Index whole = Pixels<T>::whole, block = min(rounded(blocks(pixels, crew > 1 ? 4 * crew : 1), whole), most_pixels);
   block = max(block, min(2 * whole, rounded(pixels, whole)));
-  long pixel_blocks = blocks(pixels, block), shares = crew > 1 ? min(most, blocks(4 * crew, pixel_blocks)) : 1;
-  long wide = min(chunk, depth);
+  Index pixel_blocks = blocks(pixels, block), shares = crew > 1 ? min(most, blocks(4 * crew, pixel_blocks)) : 1;
+  Index wide = min(chunk, depth);
   size_t bytes = Pixels<T>::bytes(block) + (is_gathered ? block * (wide + 64) * sizeof(T) : 0) +
                  (is_gathered ? 1 : taps) * block * sizeof(T*) + 256;
 
-  share_out(crew, pixel_blocks * shares, bytes, [&](long task, char* scratch) {
-    long first = task / shares * block, share = task % shares, begin = share * most / shares;
-    long end = (share + 1) * most / shares;
+  share_out(crew, pixel_blocks * shares, bytes, [&](Index task, char* scratch) {
+    Index first = task / shares * block, share = task % shares, begin = share * most / shares;
+    Index end = (share + 1) * most / shares;
     Pixels<T> x(p, first, min(block, pixels - first), scratch);
     const T** at = take<const T*>(scratch, (is_gathered ? 1 : taps) * block);
     T* gathered = reinterpret_cast<T*>(scratch);
     if (is_gathered)
-      for (long i = 0; i < block; i++) at[i] = gathered + min(i, x.count - 1) * wide;
+      for (Index i = 0; i < block; i++) at[i] = gathered + min(i, x.count - 1) * wide;
     else
       x.look_up(p, zeros, at, block);
 
-    for (long group = begin / panels.count; group * panels.count < end; group++)
-      for (long p0 = 0; p0 == 0 || p0 < depth; p0 += chunk) {
-        long p1 = min(p0 + chunk, depth);
+    for (Index group = begin / panels.count; group * panels.count < end; group++)
+      for (Index p0 = 0; p0 == 0 || p0 < depth; p0 += chunk) {
+        Index p1 = min(p0 + chunk, depth);
         if (is_gathered) x.gather(p, group * p.depth, p0, p1, gathered, wide);
-        for (long panel = max(begin - group * panels.count, 0); panel < min(end - group * panels.count, panels.count);
+        for (Index panel = max(begin - group * panels.count, 0); panel < min(end - group * panels.count, panels.count);
              panel++) {
-          long j = panels.begin(panel), width = panels.width(panel), rows = panels.rows(panel);
+          Index j = panels.begin(panel), width = panels.width(panel), rows = panels.rows(panel);
           const T* b = packed + (group * panels.begin(panels.count) + j) * kernel * p.depth;
           Piece<T> t{at, block, group * p.depth, 1, p.depth, b, position, p0, p1,
                     x.y, group * p.columns + j, rows, min(p.columns - j, width), p0 == 0, p1 == depth,
@@ -98,7 +98,7 @@ void compute(const Product<T>& p, const Panels<T>& panels, const T* packed, long
             t.channel = t.begin = 0, t.end = t.run = p1 - p0;
             t.b += p0 * width, t.position = nullptr;
           }
-          for (long i = 0; i < x.count; i += rows, t.at += rows, t.y += rows) {
+          for (Index i = 0; i < x.count; i += rows, t.at += rows, t.y += rows) {
             t.rows = min(x.count - i, rows);
             panels.compute(t, panel);
           }
@@ -109,11 +109,11 @@ void compute(const Product<T>& p, const Panels<T>& panels, const T* packed, long
 
 // Along one axis: the pixels of the input whose place has that remainder by the stride, and the taps that meet them.
 template <class T>
-Axis phase(const Convolution<T>& c, int axis, long remainder) {
-  long stride = c.stride[axis], dilation = c.dilation[axis], reached = remainder + c.before[axis], skip = 1, k = 0;
+Axis phase(const Convolution<T>& c, int axis, Index remainder) {
+  Index stride = c.stride[axis], dilation = c.dilation[axis], reached = remainder + c.before[axis], skip = 1, k = 0;
   while (skip * dilation % stride) skip++;
   while (k < skip && (reached - k * dilation) % stride) k++;
-  long taps = k < skip && k < c.kernel[axis] ? blocks(c.kernel[axis] - k, skip) : 0;
+  Index taps = k < skip && k < c.kernel[axis] ? blocks(c.kernel[axis] - k, skip) : 0;
   return {blocks(c.size[axis] - remainder, stride), remainder, stride, c.size[axis], c.out[axis], 1,
           taps, taps ? (reached - k * dilation) / stride : 0, -skip * dilation / stride, k, skip};
 }
@@ -122,9 +122,9 @@ template <class T, class F>
 void phases(const Convolution<T>& c, const F& f) {
   Product<T> p{{}, c.batch, c.groups, c.out_channels / c.groups, c.channels / c.groups, c.y, c.x,
                c.bias, c.residual, c.is_relu};
-  for (long i = 0; i < min(c.stride[0], c.size[0]); i++)
-    for (long j = 0; j < min(c.stride[1], c.size[1]); j++)
-      for (long k = 0; k < min(c.stride[2], c.size[2]); k++) {
+  for (Index i = 0; i < min(c.stride[0], c.size[0]); i++)
+    for (Index j = 0; j < min(c.stride[1], c.size[1]); j++)
+      for (Index k = 0; k < min(c.stride[2], c.size[2]); k++) {
         p.axis[0] = phase(c, 0, i), p.axis[1] = phase(c, 1, j), p.axis[2] = phase(c, 2, k);
         f(p);
       }
@@ -133,15 +133,15 @@ void phases(const Convolution<T>& c, const F& f) {
 template <class T>
 void convolution(const Convolution<T>& given, bool is_transposed) {
   const Convolution<T> c = flattened(given);
-  long kernel = volume(c.kernel), source = is_transposed ? c.out_channels : c.channels;
+  Index kernel = volume(c.kernel), source = is_transposed ? c.out_channels : c.channels;
   bool is_by_channel = is_depthwise(c);
   Panels<T> panels((is_transposed ? c.channels : c.out_channels) / c.groups);
-  long packed = is_by_channel ? kernel * source : panels.begin(panels.count) * kernel * source;
-  char* memory = workspace((packed + source) * sizeof(T) + kernel * sizeof(long) + 3 * 64);
+  Index packed = is_by_channel ? kernel * source : panels.begin(panels.count) * kernel * source;
+  char* memory = workspace((packed + source) * sizeof(T) + kernel * sizeof(Index) + 3 * 64);
   T* w = take<T>(memory, packed);
   T* zeros = take<T>(memory, source);
-  long* position = take<long>(memory, kernel);
-  for (long i = 0; i < source; i++) zeros[i] = 0;
+  Index* position = take<Index>(memory, kernel);
+  for (Index i = 0; i < source; i++) zeros[i] = 0;
   if (is_by_channel)
     transposed(w, source, 0, 1, c.w, kernel, source, kernel);
   else

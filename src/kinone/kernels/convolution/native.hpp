@@ -14,8 +14,8 @@ namespace kinone {
 // is the transposed convolution too; bias and residual are then those of x.
 template <class T>
 struct Convolution {
-  long batch, channels, out_channels, groups;
-  long size[3], out[3], kernel[3], stride[3], before[3], dilation[3];
+  Index batch, channels, out_channels, groups;
+  Index size[3], out[3], kernel[3], stride[3], before[3], dilation[3];
   T *x, *w, *y;
   const T *bias, *residual;  // or null
   bool is_relu;              // negative numbers become +0 at the end
@@ -43,8 +43,8 @@ KINONE_IN_EACH_ISA(
   void fold(const Convolution<double>&);
 
   // (batch, channels, pixels) as (batch, pixels, channels).
-  void to_channels_last(const float* from, float* to, long batch, long channels, long pixels);
-  void to_channels_last(const double* from, double* to, long batch, long channels, long pixels);
+  void to_channels_last(const float* from, float* to, Index batch, Index channels, Index pixels);
+  void to_channels_last(const double* from, double* to, Index batch, Index channels, Index pixels);
 )
 
 }  // namespace kinone

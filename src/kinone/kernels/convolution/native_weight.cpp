@@ -17,16 +17,16 @@ namespace kinone::KINONE_ISA {
 namespace {
 
 // None of these changes a bit, but the number of taps may not exceed what is looked up.
-constexpr long rows_of_unit = 48;    // out channels for which a gathered panel is worth its while
-constexpr long most_sums = 2 << 20;  // numbers in the sums of chunks that wait to be added
+constexpr Index rows_of_unit = 48;    // out channels for which a gathered panel is worth its while
+constexpr Index most_sums = 2 << 20;  // numbers in the sums of chunks that wait to be added
 constexpr int taps_at_once = 5;
 
 // How the work is shared out: a chunk's sums fall into `units` parts. Few parts go round in `shares` for `slots` chunks
 // at once, whose sums wait for each other; many are taken one by one, through all chunks.
 struct Plan {
-  long crew, chunks, units, slots, shares;
+  Index crew, chunks, units, slots, shares;
 
-  Plan(double work, long pixels, long units, long size)
+  Plan(double work, Index pixels, Index units, Index size)
       : crew(crew_for(work)), chunks(blocks(pixels, chunk)), units(units),
         slots(crew == 1 || units >= 8 * crew ? 1 : min(chunks, max(most_sums / size, 1))),
         shares(crew == 1 ? 1 : min(units, blocks(8 * crew, slots))) {}
@@ -35,24 +35,24 @@ struct Plan {
 // Calls f(chunk, first unit, unit after the last, to, is_first, is_last, scratch), which adds sums to those in `to`, so
 // that the chunks are added in order.
 template <class T, class F>
-void over_chunks(const Plan& plan, long size, T* total, T* partial, size_t bytes, const F& f) {
-  auto compute = [&](long chunk, long share, T* to, bool is_first, bool is_last, char* scratch) {
+void over_chunks(const Plan& plan, Index size, T* total, T* partial, size_t bytes, const F& f) {
+  auto compute = [&](Index chunk, Index share, T* to, bool is_first, bool is_last, char* scratch) {
     f(chunk, share * plan.units / plan.shares, (share + 1) * plan.units / plan.shares, to, is_first, is_last, scratch);
   };
   if (plan.slots == 1)
-    return share_out(plan.crew, plan.shares, bytes, [&](long share, char* scratch) {
-      for (long i = 0; i < plan.chunks; i++) compute(i, share, total, i == 0, i == plan.chunks - 1, scratch);
+    return share_out(plan.crew, plan.shares, bytes, [&](Index share, char* scratch) {
+      for (Index i = 0; i < plan.chunks; i++) compute(i, share, total, i == 0, i == plan.chunks - 1, scratch);
     });
-  for (long first = 0; first < plan.chunks; first += plan.slots) {
-    long count = min(plan.slots, plan.chunks - first), pieces = 4 * plan.crew;
-    share_out(plan.crew, count * plan.shares, bytes, [&](long task, char* scratch) {
-      long slot = task / plan.shares;
+  for (Index first = 0; first < plan.chunks; first += plan.slots) {
+    Index count = min(plan.slots, plan.chunks - first), pieces = 4 * plan.crew;
+    share_out(plan.crew, count * plan.shares, bytes, [&](Index task, char* scratch) {
+      Index slot = task / plan.shares;
       compute(first + slot, task % plan.shares, partial + slot * size, true, false, scratch);
     });
-    share_out(plan.crew, pieces, 0, [&](long piece, char*) {
-      for (long i = piece * size / pieces; i < (piece + 1) * size / pieces; i++) {
+    share_out(plan.crew, pieces, 0, [&](Index piece, char*) {
+      for (Index i = piece * size / pieces; i < (piece + 1) * size / pieces; i++) {
         T s = first ? total[i] + partial[i] : partial[i];
-        for (long slot = 1; slot < count; slot++) s = s + partial[slot * size + i];
+        for (Index slot = 1; slot < count; slot++) s = s + partial[slot * size + i];
         total[i] = first + count == plan.chunks ? one_nan(s) : s;
       }
     });
@@ -62,10 +62,10 @@ void over_chunks(const Plan& plan, long size, T* total, T* partial, size_t bytes
 // ---------------------------------------------------------------------------------- groups of several channels
 template <class T>
 void by_group(const Convolution<T>& c, const Product<T>& p, double work) {
-  long kernel = p.taps(), numbers = kernel * p.depth, size = c.out_channels * numbers, depth = p.depth;
+  Index kernel = p.taps(), numbers = kernel * p.depth, size = c.out_channels * numbers, depth = p.depth;
   Panels<T> panels(numbers);
   bool has_many = c.groups * panels.count >= 8 * crew_for(work);
-  long rows_of_unit = has_many ? p.columns : KINONE_ISA::rows_of_unit, blocks_of_rows = blocks(p.columns, rows_of_unit);
+  Index rows_of_unit = has_many ? p.columns : KINONE_ISA::rows_of_unit, blocks_of_rows = blocks(p.columns, rows_of_unit);
   Plan plan(work, p.pixels(), c.groups * panels.count * blocks_of_rows, size);
   // Sums are (out channel, kernel position, channel of the group).
   bool is_in_place = kernel == 1 || depth == 1;
@@ -73,23 +73,23 @@ void by_group(const Convolution<T>& c, const Product<T>& p, double work) {
   T* total = is_in_place ? c.w : take<T>(memory, size);
   size_t bytes = Pixels<T>::bytes(chunk) + chunk * most_vectors_of_columns * lanes<T> * sizeof(T) + 128;
   over_chunks(plan, size, total, reinterpret_cast<T*>(memory), bytes,
-              [&](long i, long begin, long end, T* to, bool is_first, bool is_last, char* scratch) {
+              [&](Index i, Index begin, Index end, T* to, bool is_first, bool is_last, char* scratch) {
     Pixels<T> x(p, i * chunk, min(chunk, p.pixels() - i * chunk), scratch);
     T* gathered = take<T>(scratch, chunk * most_vectors_of_columns * lanes<T>);
-    for (long unit = begin; unit < end; unit++) {
-      long group = unit / blocks_of_rows / panels.count, panel = unit / blocks_of_rows % panels.count;
-      long j = panels.begin(panel), width = panels.width(panel), rows = panels.rows(panel);
-      long columns = min(numbers - j, width), o0 = unit % blocks_of_rows * rows_of_unit;
+    for (Index unit = begin; unit < end; unit++) {
+      Index group = unit / blocks_of_rows / panels.count, panel = unit / blocks_of_rows % panels.count;
+      Index j = panels.begin(panel), width = panels.width(panel), rows = panels.rows(panel);
+      Index columns = min(numbers - j, width), o0 = unit % blocks_of_rows * rows_of_unit;
       if (unit == begin || o0 == 0) {
         x.gather(p, group * depth, j, j + columns, gathered, width);
-        for (long pixel = 0; pixel < x.count && columns < width; pixel++)
-          for (long k = columns; k < width; k++) gathered[pixel * width + k] = 0;
+        for (Index pixel = 0; pixel < x.count && columns < width; pixel++)
+          for (Index k = columns; k < width; k++) gathered[pixel * width + k] = 0;
       }
-      for (long o = o0; o < min(o0 + rows_of_unit, p.columns); o += rows) {
+      for (Index o = o0; o < min(o0 + rows_of_unit, p.columns); o += rows) {
         const T* at[8];
         T* w[8];
-        for (long r = 0; r < 8; r++) {
-          long row = group * p.columns + min(o + r, p.columns - 1);
+        for (Index r = 0; r < 8; r++) {
+          Index row = group * p.columns + min(o + r, p.columns - 1);
           at[r] = p.y + i * chunk * c.out_channels + row, w[r] = to + row * numbers;
         }
         Piece<T> t{at, 0, 0, c.out_channels, x.count, gathered, nullptr, 0, x.count,
@@ -99,7 +99,7 @@ void by_group(const Convolution<T>& c, const Product<T>& p, double work) {
     }
   });
   if (!is_in_place)
-    share_out(plan.crew, c.out_channels, 0, [&](long o, char*) {
+    share_out(plan.crew, c.out_channels, 0, [&](Index o, char*) {
       transposed(c.w + o * numbers, kernel, 0, 1, total + o * numbers, depth, kernel, depth);
     });
 }
@@ -109,15 +109,15 @@ template <class T>
 struct WeightsByChannel {
   const T* const* at;  // of the first tap
   const T* y;
-  long count, channels, wide;
+  Index count, channels, wide;
   T* to;  // (tap, channel), `wide` channels
 
   template <int LANES, int VECTORS>
-  void of(long channel) const {
+  void of(Index channel) const {
     using V = Vector<T, LANES>;
     V s[taps_at_once][VECTORS] = {};
     const T* g = y + channel;
-    for (long i = 0; i < count; i++, g += channels) {
+    for (Index i = 0; i < count; i++, g += channels) {
       V d[VECTORS];
       for (int v = 0; v < VECTORS; v++) d[v] = load<V>(g + v * LANES);
 #pragma GCC unroll 5
@@ -133,30 +133,30 @@ struct WeightsByChannel {
 
 template <class T>
 void by_channel(const Convolution<T>& c, const Product<T>& p, double work) {
-  constexpr long unit = 2 * lanes<T>;
-  long taps = p.taps(), channels = c.channels, size = taps * channels;
+  constexpr Index unit = 2 * lanes<T>;
+  Index taps = p.taps(), channels = c.channels, size = taps * channels;
   Plan plan(work, p.pixels(), blocks(channels, unit), size);
   // Sums are (kernel position, channel).
   char* memory = workspace(((plan.slots > 1) * plan.slots * size + size + channels) * sizeof(T) + 3 * 64);
   T* zeros = take<T>(memory, channels);
   T* total = take<T>(memory, size);
-  for (long i = 0; i < channels; i++) zeros[i] = 0;
-  long looked_up = rounded(taps, taps_at_once) * chunk, most = rounded(channels, unit) * taps_at_once;
+  for (Index i = 0; i < channels; i++) zeros[i] = 0;
+  Index looked_up = rounded(taps, taps_at_once) * chunk, most = rounded(channels, unit) * taps_at_once;
   size_t bytes = Pixels<T>::bytes(chunk) + looked_up * sizeof(T*) + most * sizeof(T) + 128;
   over_chunks(plan, size, total, reinterpret_cast<T*>(memory), bytes,
-              [&](long i, long begin, long end, T* to, bool is_first, bool is_last, char* scratch) {
+              [&](Index i, Index begin, Index end, T* to, bool is_first, bool is_last, char* scratch) {
     Pixels<T> x(p, i * chunk, min(chunk, p.pixels() - i * chunk), scratch);
     const T** at = take<const T*>(scratch, looked_up);
     T* sums = reinterpret_cast<T*>(scratch);
-    long first = begin * unit, wide = min(end * unit, channels) - first;
+    Index first = begin * unit, wide = min(end * unit, channels) - first;
     x.look_up(p, zeros, at, chunk);
-    for (long j = 0; j < taps * chunk; j++) at[j] += first;
-    for (long j = taps * chunk; j < looked_up; j++) at[j] = zeros;
-    for (long tap = 0; tap < taps; tap += taps_at_once) {
+    for (Index j = 0; j < taps * chunk; j++) at[j] += first;
+    for (Index j = taps * chunk; j < looked_up; j++) at[j] = zeros;
+    for (Index tap = 0; tap < taps; tap += taps_at_once) {
       over_channels<lanes<T>, 2>(wide, WeightsByChannel<T>{at + tap * chunk, p.y + i * chunk * channels + first, x.count,
                                                         channels, wide, sums});
-      for (long k = 0; k < min(taps - tap, taps_at_once); k++)
-        for (long j = 0; j < wide; j++) {
+      for (Index k = 0; k < min(taps - tap, taps_at_once); k++)
+        for (Index j = 0; j < wide; j++) {
           T& w = to[(tap + k) * channels + first + j];
           T s = is_first ? sums[k * wide + j] : w + sums[k * wide + j];
           w = is_last ? one_nan(s) : s;

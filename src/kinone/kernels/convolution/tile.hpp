@@ -15,13 +15,13 @@ constexpr int rows_of(int vectors) { return vectors == most_vectors_of_columns ?
 template <class T>
 struct Piece {
   const T* const* at;  // row i of tap t begins at at[t·apart + i] + channel
-  long apart, channel;
-  long step, run;  // how far apart the numbers p of a tap lie, and how many they are
+  Index apart, channel;
+  Index step, run;  // how far apart the numbers p of a tap lie, and how many they are
   const T* b;      // a panel (taps, run, columns of the tile), tap t lying at position[t] or, without positions, at t
-  const long* position;
-  long begin, end;  // the p of the chunk, counted over all taps
+  const Index* position;
+  Index begin, end;  // the p of the chunk, counted over all taps
   T* const* y;      // row i of the result begins at y[i] + column
-  long column, rows, columns;  // those that exist: a tile may be larger than what is left
+  Index column, rows, columns;  // those that exist: a tile may be larger than what is left
   bool is_first, is_last;
   const T* bias = nullptr;  // of column 0 of y
   const T *y0 = nullptr, *residual = nullptr;  // residual lies as y does, which begins at y0
@@ -30,7 +30,7 @@ struct Piece {
 
 // x is what column `column` and those after it have got in a row y of the result.
 template <class V, class T>
-inline void finish(const Piece<T>& t, T* y, long column, V x) {
+inline void finish(const Piece<T>& t, T* y, Index column, V x) {
   if (t.bias) x = x + load<V>(t.bias + column);
   if (t.residual) x = x + load<V>(t.residual + (y - t.y0) + column);
   if (t.is_relu) x = x <= 0 ? V{} : x;
@@ -38,7 +38,7 @@ inline void finish(const Piece<T>& t, T* y, long column, V x) {
 }
 
 template <class V, class T>
-inline void put(const Piece<T>& t, T* y, long column, V s) {
+inline void put(const Piece<T>& t, T* y, Index column, V s) {
   V x = t.is_first ? s : load<V>(y + column) + s;
   if (t.is_last)
     finish(t, y, column, x);
@@ -48,9 +48,9 @@ inline void put(const Piece<T>& t, T* y, long column, V s) {
 
 // At the right edge, number by number.
 template <class T>
-__attribute__((noinline)) void put_each(const Piece<T>& t, long width, const T* s) {
-  for (long i = 0; i < t.rows; i++)
-    for (long j = 0; j < t.columns; j++) put(t, t.y[i], t.column + j, load<Vector<T, 1>>(s + i * width + j));
+__attribute__((noinline)) void put_each(const Piece<T>& t, Index width, const T* s) {
+  for (Index i = 0; i < t.rows; i++)
+    for (Index j = 0; j < t.columns; j++) put(t, t.y[i], t.column + j, load<Vector<T, 1>>(s + i * width + j));
 }
 
 template <class T, int LANES, int VECTORS>
@@ -61,14 +61,14 @@ void piece(const Piece<T>& t) {
 #pragma GCC unroll 8
   for (int i = 0; i < ROWS; i++)
     for (int v = 0; v < VECTORS; v++) s[i][v] = V{}, __builtin_prefetch(t.y[i] + t.column + v * LANES, 1);
-  long tap = 0, p = t.begin;
+  Index tap = 0, p = t.begin;
   if (p) tap = p / t.run, p = p % t.run;
-  for (long left = t.end - t.begin; left > 0; tap++, p = 0) {
-    long count = min(t.run - p, left);
+  for (Index left = t.end - t.begin; left > 0; tap++, p = 0) {
+    Index count = min(t.run - p, left);
     const T* a[ROWS];
     for (int i = 0; i < ROWS; i++) a[i] = t.at[tap * t.apart + i] + t.channel + p * t.step;
     const T* b = t.b + ((t.position ? t.position[tap] : tap) * t.run + p) * width;
-    for (long q = 0, k = 0; q < count; q++, k += t.step, b += width) {
+    for (Index q = 0, k = 0; q < count; q++, k += t.step, b += width) {
       V x[VECTORS];
       for (int v = 0; v < VECTORS; v++) x[v] = load<V>(b + v * LANES);
 #pragma GCC unroll 8
@@ -90,19 +90,19 @@ void piece(const Piece<T>& t) {
 // How the columns of a group are cut into panels of up to most_vectors_of_columns vectors; few of them take narrow ones.
 template <class T>
 struct Panels {
-  long lanes, vectors, count;
+  Index lanes, vectors, count;
 
-  explicit Panels(long columns)
+  explicit Panels(Index columns)
       : lanes(max(columns > KINONE_ISA::lanes<T> / 2   ? KINONE_ISA::lanes<T>
                   : columns > KINONE_ISA::lanes<T> / 4 ? KINONE_ISA::lanes<T> / 2
                                                        : KINONE_ISA::lanes<T> / 4, 1)),
         vectors(blocks(columns, lanes)), count(blocks(vectors, most_vectors_of_columns)) {}
 
-  long begin(long panel) const { return panel * vectors / count * lanes; }  // its first column
-  long width(long panel) const { return begin(panel + 1) - begin(panel); }
-  long rows(long panel) const { return rows_of(width(panel) / lanes); }
+  Index begin(Index panel) const { return panel * vectors / count * lanes; }  // its first column
+  Index width(Index panel) const { return begin(panel + 1) - begin(panel); }
+  Index rows(Index panel) const { return rows_of(width(panel) / lanes); }
 
-  void compute(const Piece<T>& t, long panel) const {
+  void compute(const Piece<T>& t, Index panel) const {
     constexpr int whole = KINONE_ISA::lanes<T>, half = max(whole / 2, 1), quarter = max(whole / 4, 1);
     if (lanes < whole) return lanes == half ? piece<T, half, 1>(t) : piece<T, quarter, 1>(t);
     widest(t, width(panel) / lanes, typename Counted<most_vectors_of_columns>::type{});
@@ -110,7 +110,7 @@ struct Panels {
 
  private:
   template <int... i>
-  static void widest(const Piece<T>& t, long vectors, Indices<i...>) {
+  static void widest(const Piece<T>& t, Index vectors, Indices<i...>) {
     constexpr void (*tiles[])(const Piece<T>&) = {piece<T, KINONE_ISA::lanes<T>, i + 1>...};
     tiles[vectors - 1](t);
   }

@@ -13,21 +13,21 @@
 namespace kinone::KINONE_ISA {
 namespace {
 
-constexpr long block = 1024;       // elements gathered at a time: they stay in the first-level cache
-constexpr long least_share = 8192;  // elements for which it pays to wake a thread
+constexpr Index block = 1024;       // elements gathered at a time: they stay in the first-level cache
+constexpr Index least_share = 8192;  // elements for which it pays to wake a thread
 
 // Elements first, first + 1, … of operand x, side by side.
 template <class T>
-void gather(const Elements<T>& e, const T* x, const long* stride, long first, long count, T* to) {
-  long index[Elements<T>::most_axes];
+void gather(const Elements<T>& e, const T* x, const Index* stride, Index first, Index count, T* to) {
+  Index index[Elements<T>::most_axes];
   int last = e.axes - 1;
   for (int axis = last; axis >= 0; first /= e.shape[axis--]) {
     index[axis] = first % e.shape[axis];
     x += index[axis] * stride[axis];
   }
   while (true) {
-    long left = e.shape[last] - index[last], now = left < count ? left : count;
-    for (long i = 0; i < now; i++) to[i] = x[i * stride[last]];
+    Index left = e.shape[last] - index[last], now = left < count ? left : count;
+    for (Index i = 0; i < now; i++) to[i] = x[i * stride[last]];
     if (!(count -= now)) return;
     to += now;
     x += now * stride[last];
@@ -52,7 +52,7 @@ constexpr InOwnType<F> in_own_type(const F& f) {
 
 template <class T>
 struct Whole {
-  using type = unsigned long;
+  using type = Size;
 };
 template <>
 struct Whole<float> {
@@ -61,7 +61,7 @@ struct Whole<float> {
 
 // y[i] = f(x[0][i], …) for i < count, all side by side; f(T{}, vectors…).
 template <class T, class F, int... operand>
-void each(const F& f, T* y, const T* const* x, long count, Indices<operand...>) {
+void each(const F& f, T* y, const T* const* x, Index count, Indices<operand...>) {
   constexpr bool is_in_own_type = requires { F::is_in_own_type; };
   constexpr int n = is_in_own_type ? lanes<T> : lanes<double>;
   using Numbers = Vector<T, n>;
@@ -77,33 +77,33 @@ void each(const F& f, T* y, const T* const* x, long count, Indices<operand...>) 
     largest = size > largest ? size : largest;
     store(y, value);
   };
-  long whole = count - count % n;
-  for (long i = 0; i < whole; i += n) put(y + i, x[operand] + i...);
+  Index whole = count - count % n;
+  for (Index i = 0; i < whole; i += n) put(y + i, x[operand] + i...);
   if (whole < count) {
     T rest[sizeof...(operand) + 1][n] = {};
-    for (long j = whole; j < count; j++) ((rest[operand][j - whole] = x[operand][j]), ...);
+    for (Index j = whole; j < count; j++) ((rest[operand][j - whole] = x[operand][j]), ...);
     T* result = rest[sizeof...(operand)];
     put(result, rest[operand]...);
-    for (long j = whole; j < count; j++) y[j] = result[j - whole];
+    for (Index j = whole; j < count; j++) y[j] = result[j - whole];
   }
   bool has_nan = false;
   const Sizes infinite = (Sizes)(Numbers{} + static_cast<T>(infinity)) << 1;
   for (int lane = 0; lane < n; lane++) has_nan |= largest[lane] > infinite[lane];
-  for (long i = 0; has_nan && i < count; i++) y[i] = one_nan(y[i]);
+  for (Index i = 0; has_nan && i < count; i++) y[i] = one_nan(y[i]);
 }
 
 template <class T, int operands, class F>
 void elementwise(const Elements<T>& e, const F& f) {
   bool is_flat[operands];
   for (int i = 0; i < operands; i++) is_flat[i] = e.axes == 0 || (e.axes == 1 && e.stride[i][0] == 1);
-  long share = e.count / (4 * threads()) + block - 1;
+  Index share = e.count / (4 * threads()) + block - 1;
   share -= share % block;
   if (share < least_share) share = least_share;
-  auto part = [&](long task, char*) {
+  auto part = [&](Index task, char*) {
     T gathered[operands][block];
-    long end = (task + 1) * share < e.count ? (task + 1) * share : e.count;
-    for (long first = task * share; first < end; first += block) {
-      long count = end - first < block ? end - first : block;
+    Index end = (task + 1) * share < e.count ? (task + 1) * share : e.count;
+    for (Index first = task * share; first < end; first += block) {
+      Index count = end - first < block ? end - first : block;
       const T* x[operands];
       for (int i = 0; i < operands; i++) {
         x[i] = is_flat[i] ? e.x[i] + first : gathered[i];

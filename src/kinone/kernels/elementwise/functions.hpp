@@ -16,7 +16,7 @@
 namespace kinone::KINONE_ISA {
 
 using Doubles = Vector<double>;
-using Bits = Vector<long>;
+using Bits = Vector<Index>;
 using Floats = Vector<float, lanes<double>>;  // half a vector: as many as Doubles has
 
 template <class T>
@@ -71,14 +71,14 @@ inline Doubles at_most(Doubles x, double bound) {
   return x > most ? most : x;
 }
 
-constexpr long sign_bit = 1L << 63;
-constexpr long one_bits = 1023L << 52;  // of 1.0
+constexpr Index sign_bit = 1L << 63;
+constexpr Index one_bits = 1023L << 52;  // of 1.0
 inline Doubles magnitude(Doubles x) { return (Doubles)((Bits)x & ~sign_bit); }
 inline Doubles with_sign(Doubles y, Doubles x) { return (Doubles)((Bits)y | ((Bits)x & sign_bit)); }  // y ≥ 0, or x's
 
 // Whether a lane lies beyond ±bound or is no number: seldom, so that what it needs is done only then.
 inline bool any_beyond(Doubles x, double bound) {
-  return __builtin_expect(any_above((Bits)x & ~sign_bit, __builtin_bit_cast(long, bound)), 0);
+  return __builtin_expect(any_above((Bits)x & ~sign_bit, __builtin_bit_cast(Index, bound)), 0);
 }
 
 constexpr double infinity = __builtin_inf();
@@ -92,15 +92,15 @@ constexpr double log10_2_high = 0x1.34413508p-2, log10_2_rest = 0x1.f79fef311f12
 // float32 it goes where the sum itself would go, since no middle between two float32 numbers has that bit.
 inline Doubles odd_sum(Doubles a, Doubles b) {
   Doubles y = a + b, lost = b - (y - a);
-  Bits is_below = (Bits)((Vector<unsigned long>)((Bits)y ^ (Bits)lost) >> 63);
+  Bits is_below = (Bits)((Vector<Size>)((Bits)y ^ (Bits)lost) >> 63);
   return lost == 0 ? y : (Doubles)(((Bits)y - is_below) | 1);
 }
 
 // y; or, where that lies within so many of its last units of the middle of two float32 numbers that rounding it to one
 // of them would be a guess, careful(), whose error is smaller. So few do that it costs no more than the question.
-template <class T, long units = 4, class F>
+template <class T, Index units = 4, class F>
 inline Doubles decided(Doubles y, const F& careful) {
-  constexpr long middle = 0x10000000, far = 0x1fffffff - (2 * units - 1);
+  constexpr Index middle = 0x10000000, far = 0x1fffffff - (2 * units - 1);
   if constexpr (!is_float<T>) return y;
   Bits above = (Bits)y + (middle + units);
   if (__builtin_expect(!any_without(above, far), 1)) return y;
@@ -128,7 +128,7 @@ constexpr double exponential[] = {
 constexpr double rough_exponential[] = {
     0x1.fffffffffff99p-1,  0x1.fffffffff7353p-2,  0x1.555555556d963p-3,  0x1.55555573f4dc9p-5, 0x1.111110d92cd3ap-7,
     0x1.6c164e63475d6p-10, 0x1.a01a8d5b43f27p-13, 0x1.a159c88e163adp-16, 0x1.71ddf372e6870p-19};
-constexpr long rough_units = 2048;
+constexpr Index rough_units = 2048;
 
 // eˣ = 2ⁿ·eʳ, n whole and |r| ≤ ½ ln 2.
 struct Reduced {
@@ -254,13 +254,13 @@ struct Split {
 inline Split split(Doubles x) {
   Bits from_root = (Bits)x - 0x3fe6a09e667f3bcd + one_bits;  // √½
   Bits exponent = (from_root & (0x7ffL << 52)) - one_bits;
-  Doubles k = (Doubles)((Bits)((Vector<unsigned long>)from_root >> 52) | (Bits)broadcast(0x1p52)) - (0x1p52 + 1023);
+  Doubles k = (Doubles)((Bits)((Vector<Size>)from_root >> 52) | (Bits)broadcast(0x1p52)) - (0x1p52 + 1023);
   return {k, (Doubles)((Bits)x - exponent), exponent};
 }
 
 // Whether a lane has no logarithm that split could lead to: it is 0, negative, infinite, no number or less than `least`.
 inline bool any_odd(Doubles x, double least) {
-  long first = __builtin_bit_cast(long, least), last = (2047L << 52) - 1;  // as whole numbers; others wrap around
+  Index first = __builtin_bit_cast(Index, least), last = (2047L << 52) - 1;  // as whole numbers; others wrap around
   return __builtin_expect(any_above((Bits)x - first + sign_bit, sign_bit + (last - first)), 0);
 }
 

@@ -79,10 +79,10 @@ void run(const char* where, void (*kernel)(const Elements<T>&), const std::vecto
   }
   for (int j = 0; j < y.axes(); j++) {
     int axis = order.empty() ? j : order[j];
-    long length = y.length(axis);
+    Index length = y.length(axis);
     if (length == 1) continue;
     bool goes_on = e.axes;  // whether each operand goes on from one to the next as from an end to a beginning
-    long stride[Elements<T>::most];
+    Index stride[Elements<T>::most];
     for (size_t i = 0; i < operands.size(); i++) {
       const Array& x = operands[i].array;
       int own = axis - y.axes() + x.axes();

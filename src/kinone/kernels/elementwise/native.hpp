@@ -10,11 +10,11 @@ namespace kinone {
 template <class T>
 struct Elements {
   static constexpr int most_axes = 64, most = 4;
-  long count;
+  Index count;
   T* y;
   const T* x[most];
   int axes;
-  long shape[most_axes], stride[most][most_axes];
+  Index shape[most_axes], stride[most][most_axes];
 };
 
 // A kernel by its name in reference.py, and the names of its operands there.

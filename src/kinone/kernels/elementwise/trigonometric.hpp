@@ -19,8 +19,8 @@ struct Quarters {
 
 // Of one large x, m·2ᵉ: the binary digits of 2/π whose product with x is less than 4, 192 of them, times m (Payne and
 // Hanek, 1983).
-inline void reduce_large(double x, long& n, double& high, double& low) {
-  using Word = unsigned long;
+inline void reduce_large(double x, Index& n, double& high, double& low) {
+  using Word = Size;
   using Words = unsigned __int128;
   static constexpr Word digits[] = {  // of 2/π, after 64 zeros
       0, 0xa2f9836e4e441529, 0xfc2757d1f534ddc0, 0xdb6295993c439041, 0xfe5163abdebbc561, 0xb7246e3a424dd2e0,
@@ -36,11 +36,11 @@ inline void reduce_large(double x, long& n, double& high, double& low) {
     Words y = static_cast<Words>(m) * static_cast<Word>(both >> 64) + carry;
     product[i] = static_cast<Word>(y), carry = static_cast<Word>(y >> 64);
   }
-  n = static_cast<long>((product[0] >> 62) + (product[0] >> 61 & 1));
+  n = static_cast<Index>((product[0] >> 62) + (product[0] >> 61 & 1));
   // What n leaves, from −½ to ½, in units of 2⁻¹²⁸; then in three parts that a double holds exactly.
   auto rest = static_cast<__int128>((static_cast<Words>(product[0]) << 64 | product[1]) << 2 | product[2] >> 62);
   constexpr Word digits_42 = (1UL << 42) - 1;
-  double a = static_cast<double>(static_cast<long>(rest >> 84)) * 0x1p-44;
+  double a = static_cast<double>(static_cast<Index>(rest >> 84)) * 0x1p-44;
   double b = static_cast<double>(static_cast<Word>(rest >> 42) & digits_42) * 0x1p-86;
   double c = static_cast<double>(static_cast<Word>(rest) & digits_42) * 0x1p-128;
   double sum = a + (b + c), left = ((a - sum) + b) + c;
@@ -54,7 +54,7 @@ inline void reduce_large(double x, long& n, double& high, double& low) {
   Quarters q{};
   for (int i = 0; i < lanes<double>; i++)
     if (is_large[i]) {
-      long n;
+      Index n;
       double high, low;
       reduce_large(x[i], n, high, low);
       q.n[i] = n, q.high[i] = high, q.low[i] = low;
@@ -96,7 +96,7 @@ inline SinCos sin_cos(const Quarters& q) {
 inline Doubles alternating(Doubles y, Bits n) { return (Doubles)((Bits)y ^ (n << 62 & sign_bit)); }
 
 // sin(x + quarters·π/2), quarters 0 or 1, not yet added up.
-template <long quarters>
+template <Index quarters>
 [[gnu::noinline]] Pair sin_by_quarters(Doubles x) {
   Quarters q = reduce(x);
   Bits n = q.n + quarters, is_cosine = (n & 1) != 0;
@@ -105,7 +105,7 @@ template <long quarters>
 }
 
 // The same, for float32 by one series up to half a turn, n·π from x + quarters·π/2, if that decides.
-template <class T, long quarters>
+template <class T, Index quarters>
 inline Doubles sin_beside(Doubles x) {
   if constexpr (is_float<T>) {
     Doubles n = fma(x, 0.5 * inverse_quarter, broadcast(0.5 * quarters)) + rounder;

@@ -16,11 +16,11 @@
 namespace kinone::KINONE_ISA {
 namespace {
 
-constexpr long n_lanes = lanes<double>;
+constexpr Index n_lanes = lanes<double>;
 
 // y += scale·x
-void add(double* y, double scale, const double* x, long n) {
-  long i = 0;
+void add(double* y, double scale, const double* x, Index n) {
+  Index i = 0;
   for (; i + n_lanes <= n; i += n_lanes) store(y + i, fma(broadcast(scale), load<Doubles>(x + i), load<Doubles>(y + i)));
   for (; i < n; i++) y[i] = fma(scale, x[i], y[i]);
 }
@@ -29,24 +29,24 @@ double size(double x) { return __builtin_fabs(x); }
 
 }  // namespace
 
-int factorize(double* a, long n, long* rows) {
+int factorize(double* a, Index n, Index* rows) {
   int is_odd = 0;
-  for (long i = 0; i < n; i++) rows[i] = i;
-  for (long j = 0; j < n; j++) {
-    long pivot = j;
-    for (long i = j + 1; i < n; i++)
+  for (Index i = 0; i < n; i++) rows[i] = i;
+  for (Index j = 0; j < n; j++) {
+    Index pivot = j;
+    for (Index i = j + 1; i < n; i++)
       if (size(a[i * n + j]) > size(a[pivot * n + j])) pivot = i;
     if (a[pivot * n + j] == 0) return -1;
     if (pivot != j) {
       is_odd ^= 1;
-      long row = rows[j];
+      Index row = rows[j];
       rows[j] = rows[pivot], rows[pivot] = row;
-      for (long p = 0; p < n; p++) {
+      for (Index p = 0; p < n; p++) {
         double x = a[j * n + p];
         a[j * n + p] = a[pivot * n + p], a[pivot * n + p] = x;
       }
     }
-    for (long i = j + 1; i < n; i++) {
+    for (Index i = j + 1; i < n; i++) {
       double l = a[i * n + j] / a[j * n + j];
       add(a + i * n + j + 1, -l, a + j * n + j + 1, n - j - 1);
       a[i * n + j] = l;
@@ -55,39 +55,39 @@ int factorize(double* a, long n, long* rows) {
   return is_odd;
 }
 
-void substitute(const double* a, long n, const long* rows, const double* b, long k, double* y) {
-  for (long i = 0; i < n; i++)
-    for (long p = 0; p < k; p++) y[i * k + p] = b[rows[i] * k + p];
-  for (long j = 0; j < n; j++)
-    for (long i = j + 1; i < n; i++) add(y + i * k, -a[i * n + j], y + j * k, k);
-  for (long j = n; j-- > 0;) {
-    for (long p = 0; p < k; p++) y[j * k + p] = y[j * k + p] / a[j * n + j];
-    for (long i = 0; i < j; i++) add(y + i * k, -a[i * n + j], y + j * k, k);
+void substitute(const double* a, Index n, const Index* rows, const double* b, Index k, double* y) {
+  for (Index i = 0; i < n; i++)
+    for (Index p = 0; p < k; p++) y[i * k + p] = b[rows[i] * k + p];
+  for (Index j = 0; j < n; j++)
+    for (Index i = j + 1; i < n; i++) add(y + i * k, -a[i * n + j], y + j * k, k);
+  for (Index j = n; j-- > 0;) {
+    for (Index p = 0; p < k; p++) y[j * k + p] = y[j * k + p] / a[j * n + j];
+    for (Index i = 0; i < j; i++) add(y + i * k, -a[i * n + j], y + j * k, k);
   }
 }
 
-bool cholesky(double* x, long n) {
-  for (long j = 0; j < n; j++) {
+bool cholesky(double* x, Index n) {
+  for (Index j = 0; j < n; j++) {
     if (!(x[j * n + j] > 0)) return false;
     double root = __builtin_sqrt(x[j * n + j]);
     // Row j of yᵀ is column j of y; above the diagonal there is room for it.
     double* row = x + j * n;
-    for (long i = j + 1; i < n; i++) row[i] = x[i * n + j] = x[i * n + j] / root;
+    for (Index i = j + 1; i < n; i++) row[i] = x[i * n + j] = x[i * n + j] / root;
     row[j] = root;
-    for (long i = j + 1; i < n; i++) add(x + i * n + j + 1, -row[i], row + j + 1, i - j);
+    for (Index i = j + 1; i < n; i++) add(x + i * n + j + 1, -row[i], row + j + 1, i - j);
   }
-  for (long i = 0; i < n; i++)
-    for (long p = i + 1; p < n; p++) x[i * n + p] = 0;
+  for (Index i = 0; i < n; i++)
+    for (Index p = i + 1; p < n; p++) x[i * n + p] = 0;
   return true;
 }
 
-void settle(double* y, long n) {
-  for (long i = 0; i < n; i++) y[i] = one_nan(y[i]);
+void settle(double* y, Index n) {
+  for (Index i = 0; i < n; i++) y[i] = one_nan(y[i]);
 }
 
-double log_diagonal(const double* a, long n) {
+double log_diagonal(const double* a, Index n) {
   double s = 0;
-  for (long i = 0; i < n; i++) s = s + log<double>(broadcast(size(a[i * n + i])))[0];
+  for (Index i = 0; i < n; i++) s = s + log<double>(broadcast(size(a[i * n + i])))[0];
   return s;
 }
 

@@ -35,7 +35,7 @@ bool is_empty(const Shape& shape) {
 template <class T>
 void multiply(const Array& a, const Array& b, const Array& y, Batch batch) {
   bool is_row = a.axes() == 1, is_column = b.axes() == 1;
-  long m = is_row ? 1 : a.length(-2), n = is_column ? 1 : b.length(-1), k = a.length(-1);
+  Index m = is_row ? 1 : a.length(-2), n = is_column ? 1 : b.length(-1), k = a.length(-1);
   compute<T>("matmul", {m, n, k,
                         a.data<T>(), is_row ? 0 : a.stride(-2), a.stride(-1),
                         b.data<T>(), b.stride(is_column ? -1 : -2), is_column ? 0 : b.stride(-1),
@@ -56,7 +56,7 @@ nb::object matmul(nb::handle a_object, nb::handle b_object) {
   batch.axes = a_axes > b_axes ? a_axes : b_axes;
   for (int i = 0; i < batch.axes; i++) {
     int in_a = i - batch.axes + a_axes, in_b = i - batch.axes + b_axes;
-    long a_length = in_a < 0 ? 1 : a.length(in_a), b_length = in_b < 0 ? 1 : b.length(in_b);
+    Index a_length = in_a < 0 ? 1 : a.length(in_a), b_length = in_b < 0 ? 1 : b.length(in_b);
     if (a_length != b_length && a_length != 1 && b_length != 1) return left_to_reference();
     batch.shape[i] = a_length == 1 ? b_length : a_length;
     batch.a[i] = a_length == 1 ? 0 : a.stride(in_a);
@@ -80,7 +80,7 @@ void multiply(const Array& x, const Array& w, const Array* b, const Array& y) {
   batch.axes = x.axes() > 2 ? x.axes() - 2 : 0;
   for (int i = 0; i < batch.axes; i++)
     batch.shape[i] = x.length(i), batch.a[i] = x.stride(i), batch.b[i] = 0, batch.y[i] = y.stride(i);
-  long m = x.axes() == 1 ? 1 : x.length(-2), n = w.length(0);
+  Index m = x.axes() == 1 ? 1 : x.length(-2), n = w.length(0);
   compute<T>("linear", {m, n, w.length(1),
                         x.data<T>(), x.axes() == 1 ? 0 : x.stride(-2), x.stride(-1),
                         w.data<T>(), w.stride(1), w.stride(0),

@@ -27,19 +27,19 @@ namespace kinone::KINONE_ISA {
 namespace {
 
 // None of these changes a bit.
-constexpr long most_columns = 3072;      // of b in the shared panels: 4.5 MB of float32
-constexpr long block_bytes = 384 << 10;  // of a in a thread's panels: a third of a second-level cache
-constexpr long few = 64;                 // rows up to which b is not packed for all
-constexpr long small = 1 << 19;          // multiplications up to which one thread is quicker than waking others
-constexpr long most_swept = 4096;        // columns at a time whose sums wait in a cache
+constexpr Index most_columns = 3072;      // of b in the shared panels: 4.5 MB of float32
+constexpr Index block_bytes = 384 << 10;  // of a in a thread's panels: a third of a second-level cache
+constexpr Index few = 64;                 // rows up to which b is not packed for all
+constexpr Index small = 1 << 19;          // multiplications up to which one thread is quicker than waking others
+constexpr Index most_swept = 4096;        // columns at a time whose sums wait in a cache
 
 // Who does the tasks: the pool or, given scratch, this thread alone.
 struct Crew {
   char* scratch = nullptr;
   template <class F>
-  void operator()(long tasks, size_t bytes, const F& f) const {
+  void operator()(Index tasks, size_t bytes, const F& f) const {
     if (!scratch) return parallel(tasks, bytes, f);
-    for (long task = 0; task < tasks; task++) f(task, scratch);
+    for (Index task = 0; task < tasks; task++) f(task, scratch);
   }
 };
 
@@ -52,21 +52,21 @@ constexpr size_t swept_bytes = most_rows * most_swept * sizeof(T);
 // Each thread packs panels of b of its own, and reads all of a for each.
 template <class T>
 void panels_of_b(const Gemm<T>& g, const Crew& crew) {
-  long panels = blocks(g.n, width<T>);
-  long tasks = min(panels, 4 * threads());
-  for (long p0 = 0; p0 < g.k; p0 += chunk) {
-    long depth = min(chunk, g.k - p0);
-    crew(tasks, panel_bytes<T>, [&](long task, char* scratch) {
-      for (long panel = task * panels / tasks; panel < (task + 1) * panels / tasks; panel++) {
-        long j = panel * width<T>, vectors = vectors_at(g, j);
+  Index panels = blocks(g.n, width<T>);
+  Index tasks = min(panels, 4 * threads());
+  for (Index p0 = 0; p0 < g.k; p0 += chunk) {
+    Index depth = min(chunk, g.k - p0);
+    crew(tasks, panel_bytes<T>, [&](Index task, char* scratch) {
+      for (Index panel = task * panels / tasks; panel < (task + 1) * panels / tasks; panel++) {
+        Index j = panel * width<T>, vectors = vectors_at(g, j);
         const T* b = g.b + p0 * g.b_k + j;
-        long b_k = g.b_k;
+        Index b_k = g.b_k;
         if (g.b_column != 1 || g.n - j < vectors * lanes<T>) {
           pack_b(g, reinterpret_cast<T*>(scratch), j, p0, depth);
           b = reinterpret_cast<T*>(scratch);
           b_k = vectors * lanes<T>;
         }
-        for (long i = 0; i < g.m; i += most_rows)
+        for (Index i = 0; i < g.m; i += most_rows)
           tiles<T, false>.of[min(g.m - i, most_rows) - 1][vectors - 1](
               g, corner(g, i, j, p0), depth, g.a + i * g.a_row + p0 * g.a_k, g.a_row, g.a_k, b, b_k);
       }
@@ -77,17 +77,17 @@ void panels_of_b(const Gemm<T>& g, const Crew& crew) {
 // One to most_rows rows and rows of b side by side: b is read once, in the order in which it lies, four rows at a time,
 // and the sums of a chunk wait in scratch.
 template <class T, int ROWS>
-void sweep(const Gemm<T>& g, long j0, long j1, T* sums) {
+void sweep(const Gemm<T>& g, Index j0, Index j1, T* sums) {
   constexpr int n = lanes<T>, step = 4;
-  long columns = j1 - j0, most = rounded(columns, n);
-  for (long p0 = 0; p0 < g.k; p0 += chunk) {
-    long depth = min(chunk, g.k - p0);
-    for (long i = 0; i < ROWS * most; i++) sums[i] = 0;
-    for (long p = 0; p < depth; p += step) {
+  Index columns = j1 - j0, most = rounded(columns, n);
+  for (Index p0 = 0; p0 < g.k; p0 += chunk) {
+    Index depth = min(chunk, g.k - p0);
+    for (Index i = 0; i < ROWS * most; i++) sums[i] = 0;
+    for (Index p = 0; p < depth; p += step) {
       const T* a = g.a + (p0 + p) * g.a_k;
       const T* b = g.b + (p0 + p) * g.b_k + j0;
       int now = min(step, depth - p);
-      long j = 0;
+      Index j = 0;
       for (; j + n <= columns && now == step; j += n) {
         Vector<T> x[step];
         for (int q = 0; q < step; q++) {
@@ -103,7 +103,7 @@ void sweep(const Gemm<T>& g, long j0, long j1, T* sums) {
       }
       for (int i = 0; i < ROWS; i++)
         for (int q = 0; q < now; q++)
-          for (long rest = j; rest < columns; rest++) {
+          for (Index rest = j; rest < columns; rest++) {
             T& s = sums[i * most + rest];
             s = fma(a[i * g.a_row + q * g.a_k], b[q * g.b_k + rest], s);
           }
@@ -115,7 +115,7 @@ void sweep(const Gemm<T>& g, long j0, long j1, T* sums) {
 }
 
 template <class T>
-using Sweep = void (*)(const Gemm<T>&, long, long, T*);
+using Sweep = void (*)(const Gemm<T>&, Index, Index, T*);
 
 template <class T>
 struct Sweeps {
@@ -134,16 +134,16 @@ constexpr Sweeps<T> sweeps = Sweeps<T>::all(typename Counted<most_rows>::type{})
 template <class T>
 void dot(const Gemm<T>& g) {
   constexpr int most = 8;
-  for (long p0 = 0; p0 < g.k; p0 += most * chunk) {
+  for (Index p0 = 0; p0 < g.k; p0 += most * chunk) {
     T s[most] = {};
-    long count = min(most, (g.k - p0) / chunk), done = count == most ? chunk : 0;
+    Index count = min(most, (g.k - p0) / chunk), done = count == most ? chunk : 0;
     const T* a = g.a + p0 * g.a_k;
     const T* b = g.b + p0 * g.b_k;
-    for (long p = 0; p < done; p++)
+    for (Index p = 0; p < done; p++)
 #pragma GCC unroll 8
       for (int c = 0; c < most; c++) s[c] = fma(a[(c * chunk + p) * g.a_k], b[(c * chunk + p) * g.b_k], s[c]);
     for (int c = 0; c < most && p0 + c * chunk < g.k; c++) {
-      for (long p = c * chunk + done; p < min((c + 1) * chunk, g.k - p0); p++) s[c] = fma(a[p * g.a_k], b[p * g.b_k], s[c]);
+      for (Index p = c * chunk + done; p < min((c + 1) * chunk, g.k - p0); p++) s[c] = fma(a[p * g.a_k], b[p * g.b_k], s[c]);
       put_each(g, corner(g, 0, 0, p0 + c * chunk), 1, 1, s + c);
     }
   }
@@ -154,8 +154,8 @@ void few_rows(const Gemm<T>& g, const Crew& crew) {
   bool is_side_by_side = g.b_column == 1 && g.m <= most_rows;
   if (g.m == 1 && g.n == 1) return dot(g);
   if (!is_side_by_side) return panels_of_b(g, crew);
-  long columns = crew.scratch ? most_swept : min(most_swept, max(rounded(blocks(g.n, 4 * threads()), width<T>), 512));
-  crew(blocks(g.n, columns), swept_bytes<T>, [&](long task, char* scratch) {
+  Index columns = crew.scratch ? most_swept : min(most_swept, max(rounded(blocks(g.n, 4 * threads()), width<T>), 512));
+  crew(blocks(g.n, columns), swept_bytes<T>, [&](Index task, char* scratch) {
     sweeps<T>.of[g.m - 1](g, task * columns, min((task + 1) * columns, g.n), reinterpret_cast<T*>(scratch));
   });
 }
@@ -168,29 +168,29 @@ size_t shared_bytes(const Gemm<T>& g) {
 // `shared` has room for shared_bytes, each thread's scratch for block_bytes.
 template <class T>
 void many_rows(const Gemm<T>& g, const Crew& crew, T* shared) {
-  long most = block_bytes / (chunk * sizeof(T));
-  long row_blocks = max(blocks(g.m, most), crew.scratch ? 1 : min(2 * threads(), blocks(g.m, few)));
-  long rows = rounded(blocks(g.m, row_blocks), most_rows);
+  Index most = block_bytes / (chunk * sizeof(T));
+  Index row_blocks = max(blocks(g.m, most), crew.scratch ? 1 : min(2 * threads(), blocks(g.m, few)));
+  Index rows = rounded(blocks(g.m, row_blocks), most_rows);
   row_blocks = blocks(g.m, rows);
   bool is_packed = g.n > few;  // else each number of a is used too seldom for that
-  for (long j0 = 0; j0 < g.n; j0 += most_columns) {
-    long panels = blocks(min(most_columns, g.n - j0), width<T>);
-    long shares = min(panels, crew.scratch ? 1 : blocks(2 * threads(), row_blocks));
-    for (long p0 = 0; p0 < g.k; p0 += chunk) {
-      long depth = min(chunk, g.k - p0);
-      crew(panels, 0, [&](long panel, char*) {
+  for (Index j0 = 0; j0 < g.n; j0 += most_columns) {
+    Index panels = blocks(min(most_columns, g.n - j0), width<T>);
+    Index shares = min(panels, crew.scratch ? 1 : blocks(2 * threads(), row_blocks));
+    for (Index p0 = 0; p0 < g.k; p0 += chunk) {
+      Index depth = min(chunk, g.k - p0);
+      crew(panels, 0, [&](Index panel, char*) {
         pack_b(g, shared + panel * depth * width<T>, j0 + panel * width<T>, p0, depth);
       });
-      crew(row_blocks * shares, block_bytes, [&](long task, char* scratch) {
+      crew(row_blocks * shares, block_bytes, [&](Index task, char* scratch) {
         T* block = reinterpret_cast<T*>(scratch);
-        long i0 = task / shares * rows, i1 = min(i0 + rows, g.m), share = task % shares;
-        for (long i = i0; i < i1 && is_packed; i += most_rows)
+        Index i0 = task / shares * rows, i1 = min(i0 + rows, g.m), share = task % shares;
+        for (Index i = i0; i < i1 && is_packed; i += most_rows)
           pack<side<T>>(block + (i - i0) * depth, most_rows, g.a + i * g.a_row + p0 * g.a_k, min(i1 - i, most_rows),
                         most_rows, g.a_row, depth, g.a_k);
-        for (long panel = share * panels / shares; panel < (share + 1) * panels / shares; panel++) {
-          long j = j0 + panel * width<T>, vectors = vectors_at(g, j);
+        for (Index panel = share * panels / shares; panel < (share + 1) * panels / shares; panel++) {
+          Index j = j0 + panel * width<T>, vectors = vectors_at(g, j);
           const T* b = shared + panel * depth * width<T>;
-          for (long i = i0; i < i1; i += most_rows) {
+          for (Index i = i0; i < i1; i += most_rows) {
             const T* a = is_packed ? block + (i - i0) * depth : g.a + i * g.a_row + p0 * g.a_k;
             (is_packed ? tiles<T, true>.of : tiles<T, false>.of)[min(i1 - i, most_rows) - 1][vectors - 1](
                 g, corner(g, i, j, p0), depth, a, g.a_row, g.a_k, b, vectors * lanes<T>);
@@ -210,9 +210,9 @@ bool is_short(const Gemm<T>& g, bool is_alone) {
 template <class T>
 void product(const Gemm<T>& g, const Crew& crew) {
   if (g.k == 0) {
-    for (long i = 0; i < g.m; i++) {
+    for (Index i = 0; i < g.m; i++) {
       const T zeros[64] = {};
-      for (long j = 0; j < g.n; j += 64) put_each(g, corner(g, i, j, 0), 1, 64, zeros);
+      for (Index j = 0; j < g.n; j += 64) put_each(g, corner(g, i, j, 0), 1, 64, zeros);
     }
   } else if (is_short(g, crew.scratch)) {
     few_rows(g, crew);
@@ -237,9 +237,9 @@ Gemm<T> transposed(const Gemm<T>& g) {
 
 // The product of number i.
 template <class T>
-Gemm<T> at(Gemm<T> g, const Batch& batch, long i) {
+Gemm<T> at(Gemm<T> g, const Batch& batch, Index i) {
   for (int axis = batch.axes; axis-- > 0; i /= batch.shape[axis]) {
-    long index = i % batch.shape[axis];
+    Index index = i % batch.shape[axis];
     g.a += index * batch.a[axis], g.b += index * batch.b[axis], g.y += index * batch.y[axis];
   }
   return g;
@@ -251,23 +251,23 @@ void all_products(Gemm<T> g, Batch batch) {
   if (is_transposed) {
     g = transposed(g);
     for (int axis = 0; axis < batch.axes; axis++) {
-      long a = batch.a[axis];
+      Index a = batch.a[axis];
       batch.a[axis] = batch.b[axis], batch.b[axis] = a;
     }
   }
-  long count = 1;
+  Index count = 1;
   for (int axis = 0; axis < batch.axes; axis++) count *= batch.shape[axis];
   double work = static_cast<double>(g.m) * g.n * g.k;
   if (work * count <= small) {
     Crew alone{workspace(scratch_bytes(g))};
-    for (long i = 0; i < count; i++) product(at(g, batch, i), alone);
+    for (Index i = 0; i < count; i++) product(at(g, batch, i), alone);
   } else if (count >= 2 * threads() || work <= small) {
-    long tasks = min(count, 8 * threads());
-    parallel(tasks, scratch_bytes(g), [&](long task, char* scratch) {
-      for (long i = task * count / tasks; i < (task + 1) * count / tasks; i++) product(at(g, batch, i), {scratch});
+    Index tasks = min(count, 8 * threads());
+    parallel(tasks, scratch_bytes(g), [&](Index task, char* scratch) {
+      for (Index i = task * count / tasks; i < (task + 1) * count / tasks; i++) product(at(g, batch, i), {scratch});
     });
   } else {
-    for (long i = 0; i < count; i++) product(at(g, batch, i), {});
+    for (Index i = 0; i < count; i++) product(at(g, batch, i), {});
   }
 }
 

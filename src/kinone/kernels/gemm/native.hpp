@@ -8,22 +8,22 @@ namespace kinone {
 // y[i, j] = Σₚ a[i, p]·b[p, j] (+ bias[i, j]), a (m, k), b (k, n). A stride of 0 repeats what it steps over.
 template <class T>
 struct Gemm {
-  long m, n, k;
+  Index m, n, k;
   const T* a;
-  long a_row, a_k;
+  Index a_row, a_k;
   const T* b;
-  long b_k, b_column;
+  Index b_k, b_column;
   T* y;
-  long y_row, y_column;
+  Index y_row, y_column;
   const T* bias;  // or null
-  long bias_row, bias_column;
+  Index bias_row, bias_column;
 };
 
 // How many products of one shape, and how far their matrices lie apart, by axes; the last axis moves fastest.
 struct Batch {
   static constexpr int most = 64;
   int axes = 0;
-  long shape[most], a[most], b[most], y[most];
+  Index shape[most], a[most], b[most], y[most];
 };
 
 KINONE_IN_EACH_ISA(

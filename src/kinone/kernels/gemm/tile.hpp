@@ -11,17 +11,17 @@
 namespace kinone::KINONE_ISA {
 namespace {
 
-constexpr long chunk = 384;  // of the profile: it changes bits, and with it the profile's name
+constexpr Index chunk = 384;  // of the profile: it changes bits, and with it the profile's name
 
 constexpr int most_rows = registers == 32 ? 8 : 4;  // of a tile: with 3 vectors each, 24 or 12 accumulators
 constexpr int most_vectors = 3;
 template <class T>
 constexpr int width = most_vectors * lanes<T>;
 
-constexpr long min(long a, long b) { return a < b ? a : b; }
-constexpr long max(long a, long b) { return a < b ? b : a; }
-constexpr long blocks(long n, long size) { return (n + size - 1) / size; }
-constexpr long rounded(long n, long size) { return blocks(n, size) * size; }
+constexpr Index min(Index a, Index b) { return a < b ? a : b; }
+constexpr Index max(Index a, Index b) { return a < b ? b : a; }
+constexpr Index blocks(Index n, Index size) { return (n + size - 1) / size; }
+constexpr Index rounded(Index n, Index size) { return blocks(n, size) * size; }
 
 // ---------------------------------------------------------------------------------- a tile
 // Where a tile of y begins, and which chunk of the sum it holds.
@@ -29,21 +29,21 @@ template <class T>
 struct Corner {
   T* y;
   const T* bias;
-  long columns;  // those that exist: a tile may be wider than what is left of y
+  Index columns;  // those that exist: a tile may be wider than what is left of y
   bool is_first, is_last;
 };
 
 template <class T>
-Corner<T> corner(const Gemm<T>& g, long i, long j, long p0) {
+Corner<T> corner(const Gemm<T>& g, Index i, Index j, Index p0) {
   const T* bias = g.bias ? g.bias + i * g.bias_row + j * g.bias_column : nullptr;
   return {g.y + i * g.y_row + j * g.y_column, bias, g.n - j, p0 == 0, p0 + chunk >= g.k};
 }
 
 // The tile's numbers one by one: at the right edge of y, or where y or the bias does not lie side by side.
 template <class T>
-__attribute__((noinline)) void put_each(const Gemm<T>& g, const Corner<T>& at, int rows, long columns, const T* s) {
-  for (long i = 0; i < rows; i++)
-    for (long j = 0; j < min(columns, at.columns); j++) {
+__attribute__((noinline)) void put_each(const Gemm<T>& g, const Corner<T>& at, int rows, Index columns, const T* s) {
+  for (Index i = 0; i < rows; i++)
+    for (Index j = 0; j < min(columns, at.columns); j++) {
       T& y = at.y[i * g.y_row + j * g.y_column];
       T x = s[i * columns + j];
       if (!at.is_first) x = y + x;
@@ -79,12 +79,12 @@ inline void put(const Gemm<T>& g, const Corner<T>& at, const Vector<T> (&s)[ROWS
 
 // One chunk of ROWS rows of a and VECTORS vectors of columns of b. Packed, a holds most_rows numbers for each p.
 template <class T, int ROWS, int VECTORS, bool IS_PACKED>
-void tile(const Gemm<T>& g, const Corner<T>& at, long depth, const T* a, long a_row, long a_k, const T* b, long b_k) {
+void tile(const Gemm<T>& g, const Corner<T>& at, Index depth, const T* a, Index a_row, Index a_k, const T* b, Index b_k) {
   Vector<T> s[ROWS][VECTORS];
 #pragma GCC unroll 8
   for (int i = 0; i < ROWS; i++)
     for (int v = 0; v < VECTORS; v++) s[i][v] = Vector<T>{}, __builtin_prefetch(at.y + i * g.y_row + v * lanes<T>, 1);
-  for (long p = 0; p < depth; p++) {
+  for (Index p = 0; p < depth; p++) {
     Vector<T> x[VECTORS];
     for (int v = 0; v < VECTORS; v++) x[v] = load<Vector<T>>(b + v * lanes<T>);
 #pragma GCC unroll 8
@@ -100,7 +100,7 @@ void tile(const Gemm<T>& g, const Corner<T>& at, long depth, const T* a, long a_
 }
 
 template <class T>
-using Tile = void (*)(const Gemm<T>&, const Corner<T>&, long, const T*, long, long, const T*, long);
+using Tile = void (*)(const Gemm<T>&, const Corner<T>&, Index, const T*, Index, Index, const T*, Index);
 
 // The tiles of every height and width up to the largest.
 template <class T, bool IS_PACKED>
@@ -118,21 +118,21 @@ constexpr Tiles<T, IS_PACKED> tiles = Tiles<T, IS_PACKED>::all(typename Counted<
 
 // How many vectors the panel of b that begins at column j has.
 template <class T>
-long vectors_at(const Gemm<T>& g, long j) {
+Index vectors_at(const Gemm<T>& g, Index j) {
   return blocks(min(g.n - j, width<T>), lanes<T>);
 }
 
 // ---------------------------------------------------------------------------------- packing
 // to[p·to_step + i] = from[i·step + p·k_step], i < count, and 0 up to `wide`.
 template <int SIDE, class T>
-void pack(T* to, long to_step, const T* from, long count, long wide, long step, long depth, long k_step) {
+void pack(T* to, Index to_step, const T* from, Index count, Index wide, Index step, Index depth, Index k_step) {
   using Square = Vector<T, SIDE>;
-  long done = 0;  // of the i; what is left of them, and of the p below, goes one by one
+  Index done = 0;  // of the i; what is left of them, and of the p below, goes one by one
   if (step == 1 || k_step == 1) {
     for (; done + SIDE <= count; done += SIDE) {
       const T* x = from + done * step;
       T* y = to + done;
-      long p = 0;
+      Index p = 0;
       if (step == 1)
         for (; p < depth; p++) store(y + p * to_step, load<Square>(x + p * k_step));
       else
@@ -149,9 +149,9 @@ void pack(T* to, long to_step, const T* from, long count, long wide, long step, 
         for (int i = 0; i < SIDE; i++) y[p * to_step + i] = x[i * step + p * k_step];
     }
   }
-  for (long p = 0; p < depth; p++) {
-    for (long i = done; i < count; i++) to[p * to_step + i] = from[i * step + p * k_step];
-    for (long i = count; i < wide; i++) to[p * to_step + i] = 0;
+  for (Index p = 0; p < depth; p++) {
+    for (Index i = done; i < count; i++) to[p * to_step + i] = from[i * step + p * k_step];
+    for (Index i = count; i < wide; i++) to[p * to_step + i] = 0;
   }
 }
 
@@ -160,9 +160,9 @@ constexpr int side = min(most_rows, 32 / sizeof(T));
 
 // The panel of b that begins at column j.
 template <class T>
-void pack_b(const Gemm<T>& g, T* to, long j, long p0, long depth) {
+void pack_b(const Gemm<T>& g, T* to, Index j, Index p0, Index depth) {
   const T* from = g.b + j * g.b_column + p0 * g.b_k;
-  long wide = vectors_at(g, j) * lanes<T>;
+  Index wide = vectors_at(g, j) * lanes<T>;
   pack<side<T>>(to, wide, from, min(g.n - j, width<T>), wide, g.b_column, depth, g.b_k);
 }
 

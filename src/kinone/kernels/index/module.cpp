@@ -47,18 +47,18 @@ bool broadcast(const std::vector<Array>& arrays, Shape& shape) {
 }
 
 // places[…] = places[…]·length + array[…], broadcast to the shape; false if an index lies outside.
-bool add_places(const Array& array, const Shape& shape, long length, std::vector<long>& places) {
-  long last = shape.empty() ? 1 : shape.back();
+bool add_places(const Array& array, const Shape& shape, Index length, std::vector<Index>& places) {
+  Index last = shape.empty() ? 1 : shape.back();
   int lead = shape.size() - array.axes();
   auto step = [&](int axis) { return axis < lead || array.length(axis - lead) == 1 ? 0 : array.stride(axis - lead); };
-  long inner = shape.empty() ? 0 : step(shape.size() - 1);
+  Index inner = shape.empty() ? 0 : step(shape.size() - 1);
   for (size_t at = 0; at < places.size(); at += last) {
-    const long* row = array.data<long>();
-    long rest = at / last;
+    const Index* row = array.data<Index>();
+    Index rest = at / last;
     for (int axis = static_cast<int>(shape.size()) - 2; axis >= 0; rest /= shape[axis--])
       row += rest % shape[axis] * step(axis);
-    for (long i = 0; i < last; i++) {
-      long index = row[i * inner];
+    for (Index i = 0; i < last; i++) {
+      Index index = row[i * inner];
       if (index < -length || index >= length) return false;
       places[at + i] = places[at + i] * length + (index < 0 ? index + length : index);
     }
@@ -82,18 +82,18 @@ nb::object scatter_index(nb::handle x_object, nb::handle index, nb::handle shape
   if (given.shape() != expected) return left_to_reference();
 
   auto product = [](auto from, auto to) {
-    long size = 1;
+    Index size = 1;
     for (; from != to; ++from) size *= *from;
     return size;
   };
-  std::vector<long> places(product(picked.begin(), picked.end()));
+  std::vector<Index> places(product(picked.begin(), picked.end()));
   for (size_t i = 0; i < arrays.size(); i++)
     if (!add_places(arrays[i], picked, shape[first + i], places)) return left_to_reference();
   Array x = contiguous(x_object, computable(x_object, std::move(given)));
   nb::object result = empty("scatter_index", shape, x.type);
   Array y(result);
   auto run = [&]<class T>(T) {
-    Scatter<T> s{product(shape.begin(), shape.begin() + first), static_cast<long>(places.size()),
+    Scatter<T> s{product(shape.begin(), shape.begin() + first), static_cast<Index>(places.size()),
                  product(shape.begin() + first, shape.begin() + end), product(shape.begin() + end, shape.end()),
                  places.data(), x.data<T>(), y.data<T>()};
     compute("scatter_index", static_cast<double>(x.size()) + y.size(), [&] { KINONE_CALL(scatter(s)); });

@@ -10,34 +10,34 @@
 namespace kinone::KINONE_ISA {
 namespace {
 
-constexpr long small = 1 << 14;  // numbers up to which one thread is quicker than waking others
-constexpr long line = 16;        // columns that a task has at least
+constexpr Index small = 1 << 14;  // numbers up to which one thread is quicker than waking others
+constexpr Index line = 16;        // columns that a task has at least
 
-long min(long a, long b) { return a < b ? a : b; }
+Index min(Index a, Index b) { return a < b ? a : b; }
 
 template <class T>
 void add(const Scatter<T>& s) {
   bool is_small = s.outer * (s.m + s.n) * s.inner <= small;
-  long wanted = is_small ? 1 : 2 * threads();
-  long shares = s.outer >= wanted ? 1 : min(wanted, (s.inner + line - 1) / line);
-  long ranges = s.outer * shares >= wanted ? 1 : min(wanted / 2, s.n);
-  auto task = [&](long task, char*) {
-    long range = task % ranges, share = task / ranges % shares, outer = task / ranges / shares;
-    long first = range * s.n / ranges, last = (range + 1) * s.n / ranges;
-    long begin = share * s.inner / shares, end = (share + 1) * s.inner / shares;
+  Index wanted = is_small ? 1 : 2 * threads();
+  Index shares = s.outer >= wanted ? 1 : min(wanted, (s.inner + line - 1) / line);
+  Index ranges = s.outer * shares >= wanted ? 1 : min(wanted / 2, s.n);
+  auto task = [&](Index task, char*) {
+    Index range = task % ranges, share = task / ranges % shares, outer = task / ranges / shares;
+    Index first = range * s.n / ranges, last = (range + 1) * s.n / ranges;
+    Index begin = share * s.inner / shares, end = (share + 1) * s.inner / shares;
     const T* x = s.x + outer * s.m * s.inner;
     T* y = s.y + outer * s.n * s.inner;
-    for (long row = first; row < last; row++)
-      for (long i = begin; i < end; i++) y[row * s.inner + i] = 0;
-    for (long k = 0; k < s.m; k++) {
+    for (Index row = first; row < last; row++)
+      for (Index i = begin; i < end; i++) y[row * s.inner + i] = 0;
+    for (Index k = 0; k < s.m; k++) {
       if (s.places[k] < first || s.places[k] >= last) continue;
       const T* from = x + k * s.inner;
       T* to = y + s.places[k] * s.inner;
-      for (long i = begin; i < end; i++) to[i] = one_nan(to[i] + from[i]);
+      for (Index i = begin; i < end; i++) to[i] = one_nan(to[i] + from[i]);
     }
   };
   if (!is_small) return parallel(s.outer * shares * ranges, 0, task);
-  for (long i = 0; i < s.outer * shares * ranges; i++) task(i, nullptr);
+  for (Index i = 0; i < s.outer * shares * ranges; i++) task(i, nullptr);
 }
 
 }  // namespace

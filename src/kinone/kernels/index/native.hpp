@@ -8,8 +8,8 @@ namespace kinone {
 // x (outer, m, inner) is added to y (outer, n, inner) at [:, places]; both without gaps.
 template <class T>
 struct Scatter {
-  long outer, m, n, inner;
-  const long* places;
+  Index outer, m, n, inner;
+  const Index* places;
   const T* x;
   T* y;
 };

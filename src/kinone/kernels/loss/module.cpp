@@ -17,9 +17,9 @@ Array integers(nb::handle object) {
   return contiguous(numbers, Array(numbers));
 }
 
-bool are_between(const Array& x, long low, long high) {
-  const long* p = x.data<long>();
-  for (long i = 0, n = x.size(); i < n; i++)
+bool are_between(const Array& x, Index low, Index high) {
+  const Index* p = x.data<Index>();
+  for (Index i = 0, n = x.size(); i < n; i++)
     if (p[i] < low || p[i] > high) return false;
   return true;
 }
@@ -91,7 +91,7 @@ struct Sequences {
   template <class T>
   Ctc<T> ctc() const {
     return {x.length(0), x.length(1), x.length(2), labels.length(1), x.data<T>(), x.stride(0), x.stride(1), x.stride(2),
-            labels.data<long>(), lengths.data<long>(), skips.data<bool>(), ends.data<bool>()};
+            labels.data<Index>(), lengths.data<Index>(), skips.data<bool>(), ends.data<bool>()};
   }
   double work() const { return 60.0 * x.length(0) * labels.size(); }
 };

@@ -10,21 +10,21 @@ namespace kinone::KINONE_ISA {
 
 template <class T>
 void softmax_nll_forward(const Rows& rows) {
-  each_row<T, 1, false>(rows, [&](long row, T* const* at, T* e) {
+  each_row<T, 1, false>(rows, [&](Index row, T* const* at, T* e) {
     T *x = at[0], m = largest(x, rows.n);
     T log_sum = static_cast<T>(ln(exponentials(x, rows.n, m, e)));
-    *rows.begin<T>(2, row) = one_nan(log_sum - (x[*rows.begin<long>(1, row)] - m));
+    *rows.begin<T>(2, row) = one_nan(log_sum - (x[*rows.begin<Index>(1, row)] - m));
   });
 }
 
 template <class T>
 void softmax_nll_backward(const Rows& rows) {
-  each_row<T, 1, true>(rows, [&](long row, T* const* at, T*) {
+  each_row<T, 1, true>(rows, [&](Index row, T* const* at, T*) {
     T *x = at[0], *gx = at[1], m = largest(x, rows.n);
     const T r = static_cast<T>(1 / exponentials(x, rows.n, m, gx)), g = *rows.begin<T>(3, row);
-    T& gx_target = gx[*rows.begin<long>(2, row)];
+    T& gx_target = gx[*rows.begin<Index>(2, row)];
     const T at_target = one_nan((gx_target * r - 1) * g);
-    each_vector<T>(rows.n, [&](long i, auto count) {
+    each_vector<T>(rows.n, [&](Index i, auto count) {
       store_first(gx + i, one_nan(load_first<Vector<T>>(gx + i, count) * r * g), count);
     });
     gx_target = at_target;

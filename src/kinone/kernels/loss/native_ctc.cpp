@@ -26,25 +26,25 @@ Doubles or_zero(Doubles m) { return m == -infinity ? Doubles{} : m; }
 template <class T>
 struct Paths {
   const Ctc<T>& c;
-  long n, length, row;
+  Index n, length, row;
   double *skips, *alphas;  // 0 where a step may skip, else −∞; aₜ of each t, or of this and the last t
 
-  static long row_of(const Ctc<T>& c) { return before + c.states + lanes<double> + after; }
+  static Index row_of(const Ctc<T>& c) { return before + c.states + lanes<double> + after; }
 
-  Paths(const Ctc<T>& c, long n, bool keeps_all, double* scratch)
+  Paths(const Ctc<T>& c, Index n, bool keeps_all, double* scratch)
       : c(c), n(n), length(c.lengths[n]), row(row_of(c)), skips(scratch + before), alphas(scratch + row + before),
         most_(keeps_all ? c.steps : 2) {
-    for (long i = 0; i < (1 + most_) * row; i++) scratch[i] = -infinity;
-    for (long s = 0; s < c.states; s++)
+    for (Index i = 0; i < (1 + most_) * row; i++) scratch[i] = -infinity;
+    for (Index s = 0; s < c.states; s++)
       if (c.skips[n * c.states + s]) skips[s] = 0;
-    for (long t = 0; t < length; t++) step(t);
+    for (Index t = 0; t < length; t++) step(t);
   }
 
-  double* alpha(long t) const { return alphas + t % most_ * row; }
-  double x(long t, long s) const { return c.x[t * c.x_step + n * c.x_row + c.labels[n * c.states + s] * c.x_class]; }
+  double* alpha(Index t) const { return alphas + t % most_ * row; }
+  double x(Index t, Index s) const { return c.x[t * c.x_step + n * c.x_row + c.labels[n * c.states + s] * c.x_class]; }
 
   // Where the paths that are in the states s, s + 1, … at t were before: stay, one and skip.
-  void came(long t, long s, Doubles (&a)[3]) const {
+  void came(Index t, Index s, Doubles (&a)[3]) const {
     const double* last = alpha(t - 1) + s;
     for (int k = 0; k < 3; k++) a[k] = load<Doubles>(last - k);
     Doubles closed = load<Doubles>(skips + s);
@@ -56,32 +56,32 @@ struct Paths {
     return m + log<double>((exp<double>(a[0] - m) + exp<double>(a[1] - m)) + exp<double>(a[2] - m));
   }
 
-  void step(long t) {
+  void step(Index t) {
     double* a = alpha(t);
     if (t == 0) {
-      for (long s = 0; s < 2 && s < c.states; s++) a[s] = x(0, s);
+      for (Index s = 0; s < 2 && s < c.states; s++) a[s] = x(0, s);
       return;
     }
-    for (long s = 0; s < c.states; s += lanes<double>) {
+    for (Index s = 0; s < c.states; s += lanes<double>) {
       Doubles from[3];
       came(t, s, from);
       Doubles y = logsum(from);
-      for (long i = 0; i < lanes<double> && s + i < c.states; i++) a[s + i] = y[i] + x(t, s + i);
+      for (Index i = 0; i < lanes<double> && s + i < c.states; i++) a[s + i] = y[i] + x(t, s + i);
     }
   }
 
-  bool is_end(long s) const { return c.ends[n * c.states + s]; }
+  bool is_end(Index s) const { return c.ends[n * c.states + s]; }
 
   // log Σ exp of the last a[s] that are ends.
   double total() const {
     const double* last = alpha(length - 1);
     double m = -infinity, sum;
-    for (long s = 0; s < c.states; s++)
+    for (Index s = 0; s < c.states; s++)
       if (is_end(s) && last[s] > m) m = last[s];
     if (m == -infinity) m = 0;
-    lane_sums<1>(c.states, [&](long s, auto, Doubles* t) {
+    lane_sums<1>(c.states, [&](Index s, auto, Doubles* t) {
       Doubles a = broadcast(-infinity);
-      for (long i = 0; i < lanes<double> && s + i < c.states; i++)
+      for (Index i = 0; i < lanes<double> && s + i < c.states; i++)
         if (is_end(s + i)) a[i] = last[s + i];
       t[0] = exp<double>(a - m);
     }, &sum);
@@ -89,46 +89,46 @@ struct Paths {
   }
 
  private:
-  long most_;
+  Index most_;
 };
 
 }  // namespace
 
 template <class T>
 void ctc_forward(const Ctc<T>& c) {
-  parallel(c.count, 3 * Paths<T>::row_of(c) * sizeof(double), [&](long n, char* scratch) {
+  parallel(c.count, 3 * Paths<T>::row_of(c) * sizeof(double), [&](Index n, char* scratch) {
     c.y[n] = one_nan(static_cast<T>(-Paths<T>(c, n, false, reinterpret_cast<double*>(scratch)).total()));
   });
 }
 
 template <class T>
 void ctc_backward(const Ctc<T>& c) {
-  long row = Paths<T>::row_of(c);
-  parallel(c.count, ((c.steps + 5) * row + c.classes) * sizeof(double), [&](long n, char* scratch) {
+  Index row = Paths<T>::row_of(c);
+  parallel(c.count, ((c.steps + 5) * row + c.classes) * sizeof(double), [&](Index n, char* scratch) {
     double *rows = reinterpret_cast<double*>(scratch), *w = rows + before, *back = w + row, *of_class = rows + 4 * row;
     Paths<T> paths(c, n, true, of_class + c.classes);
-    for (long i = 0; i < 4 * row; i++) rows[i] = 0;
+    for (Index i = 0; i < 4 * row; i++) rows[i] = 0;
     const double total = paths.total(), shift = total == -infinity ? 0 : total;
-    for (long s = 0; s < c.states; s++) {
+    for (Index s = 0; s < c.states; s++) {
       Doubles last = broadcast(paths.is_end(s) ? paths.alpha(paths.length - 1)[s] : -infinity);
       w[s] = -static_cast<double>(c.g[n]) * exp<double>(last - shift)[0];
     }
-    for (long t = c.steps; t-- > 0;) {
-      for (long k = 0; k < c.classes; k++) of_class[k] = 0;
-      for (long s = 0; s < c.states && t < paths.length; s++) of_class[c.labels[n * c.states + s]] += w[s];
-      for (long k = 0; k < c.classes; k++)
+    for (Index t = c.steps; t-- > 0;) {
+      for (Index k = 0; k < c.classes; k++) of_class[k] = 0;
+      for (Index s = 0; s < c.states && t < paths.length; s++) of_class[c.labels[n * c.states + s]] += w[s];
+      for (Index k = 0; k < c.classes; k++)
         c.gx[t * c.gx_step + n * c.gx_row + k * c.gx_class] = one_nan(static_cast<T>(of_class[k]));
       if (t == 0 || t >= paths.length) continue;
-      for (long s = 0; s < c.states; s += lanes<double>) {
+      for (Index s = 0; s < c.states; s += lanes<double>) {
         Doubles from[3];
         paths.came(t, s, from);
         Doubles sum = or_zero(Paths<T>::logsum(from));
         for (int k = 0; k < 3; k++) {
           Doubles came = load<Doubles>(w + s) * exp<double>(from[k] - sum);
-          for (long i = 0; i < lanes<double> && s + i < c.states; i++) back[k * row + s + i] = came[i];
+          for (Index i = 0; i < lanes<double> && s + i < c.states; i++) back[k * row + s + i] = came[i];
         }
       }
-      for (long s = 0; s < c.states; s++) w[s] = (back[s] + back[row + s + 1]) + back[2 * row + s + 2];
+      for (Index s = 0; s < c.states; s++) w[s] = (back[s] + back[row + s + 1]) + back[2 * row + s + 2];
     }
   });
 }

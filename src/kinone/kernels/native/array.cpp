@@ -78,7 +78,7 @@ bool Array::is_aligned() const {
 
 bool Array::is_writeable() const { return object_ && PyArray_ISWRITEABLE(array_of(object_)); }
 
-long Array::size() const { return std::accumulate(lengths_, lengths_ + axes_, 1L, std::multiplies<>()); }
+Index Array::size() const { return std::accumulate(lengths_, lengths_ + axes_, 1L, std::multiplies<>()); }
 
 Shape Array::order() const {
   Shape order(axes_);
@@ -108,7 +108,7 @@ bool Array::is_contiguous() const {
 bool Array::is_channels_last() const {
   if (axes_ < 3) return false;
   Shape order = kinone::channels_last(axes_);
-  long next = 1;
+  Index next = 1;
   for (auto axis = order.rbegin(); axis != order.rend(); next *= length(*axis++))
     if (length(*axis) != 1 && stride(*axis) != next) return false;
   return true;

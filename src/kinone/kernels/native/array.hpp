@@ -27,10 +27,10 @@ class Array {
   char type = 0;  // 'e', 'f' or 'd': float16, float32, float64; 'q': int64; '?': bool; 0: none of these, or no array
   bool is_floating() const { return type == 'e' || type == 'f' || type == 'd'; }
   int axes() const { return axes_; }
-  long length(int axis) const { return lengths_[axis < 0 ? axis + axes_ : axis]; }
+  Index length(int axis) const { return lengths_[axis < 0 ? axis + axes_ : axis]; }
   // The numbers from one to the next along the axis.
-  long stride(int axis) const { return strides_[axis < 0 ? axis + axes_ : axis] / bytes_; }
-  long size() const;
+  Index stride(int axis) const { return strides_[axis < 0 ? axis + axes_ : axis] / bytes_; }
+  Index size() const;
   Shape shape() const { return Shape(lengths_, lengths_ + axes_); }
   template <class T>
   T* data() const {

@@ -3,20 +3,22 @@
 // Nothing here belongs to an instruction set, and all of it has internal linkage: every source has a copy of its own.
 #pragma once
 
+#include "numbers.hpp"
+
 namespace kinone {
 
 template <int WAYS>
 struct Axes {
   static constexpr int most = 64;
   int count = 0;
-  long length[most], step[WAYS][most];
+  Index length[most], step[WAYS][most];
 };
 
 namespace {
 
 // One more axis, which moves faster than those before; it becomes one with the last if that simply goes on.
 template <int WAYS>
-void append(Axes<WAYS>& axes, long length, const long (&step)[WAYS]) {
+void append(Axes<WAYS>& axes, Index length, const Index (&step)[WAYS]) {
   if (length == 1) return;
   int last = axes.count - 1;
   bool goes_on = axes.count > 0;
@@ -27,19 +29,19 @@ void append(Axes<WAYS>& axes, long length, const long (&step)[WAYS]) {
 }
 
 template <int WAYS>
-inline long size(const Axes<WAYS>& axes) {
-  long n = 1;
+inline Index size(const Axes<WAYS>& axes) {
+  Index n = 1;
   for (int axis = 0; axis < axes.count; axis++) n *= axes.length[axis];
   return n;
 }
 
 // The length and step of the axis that moves fastest; a single number is a run of one.
 template <int WAYS>
-inline long run(const Axes<WAYS>& axes) {
+inline Index run(const Axes<WAYS>& axes) {
   return axes.count ? axes.length[axes.count - 1] : 1;
 }
 template <int WAYS>
-inline long run_step(const Axes<WAYS>& axes, int way = 0) {
+inline Index run_step(const Axes<WAYS>& axes, int way = 0) {
   return axes.count ? axes.step[way][axes.count - 1] : 1;
 }
 
@@ -54,9 +56,9 @@ inline Axes<WAYS> without_run(Axes<WAYS> axes) {
 template <int WAYS>
 struct Walk {
   const Axes<WAYS>& axes;
-  long at[WAYS] = {}, index[Axes<WAYS>::most];
+  Index at[WAYS] = {}, index[Axes<WAYS>::most];
 
-  Walk(const Axes<WAYS>& axes, long position) : axes(axes) {
+  Walk(const Axes<WAYS>& axes, Index position) : axes(axes) {
     for (int axis = axes.count; axis-- > 0; position = position ? position / axes.length[axis] : 0) {
       index[axis] = position ? position % axes.length[axis] : 0;
       for (int way = 0; way < WAYS; way++) at[way] += index[axis] * axes.step[way][axis];

@@ -1,6 +1,8 @@
 // Which of the instruction sets that this build holds runs the kernels.
 #pragma once
 
+#include "numbers.hpp"
+
 namespace kinone {
 
 enum class Isa { avx2, avx512, neon };

@@ -9,10 +9,10 @@ namespace {
 // to[row(j) + i] = from[i·step + j], i < m, j < n, where row(j) = (j / inner)·outer_row + (j % inner)·inner_row.
 // Squares are turned in registers; what does not fill one goes number by number.
 template <class T>
-void transposed(T* to, long outer_row, long inner_row, long inner, const T* from, long step, long m, long n) {
+void transposed(T* to, Index outer_row, Index inner_row, Index inner, const T* from, Index step, Index m, Index n) {
   constexpr int side = 32 / sizeof(T);
   using Square = Vector<T, side>;
-  long at = 0, j = 0;  // j % inner, and the first of the rows that are under way
+  Index at = 0, j = 0;  // j % inner, and the first of the rows that are under way
   T* row = to;
   auto next = [&] {
     row += inner_row;
@@ -21,7 +21,7 @@ void transposed(T* to, long outer_row, long inner_row, long inner, const T* from
   for (; j + side <= n; j += side) {
     T* rows[side];
     for (int q = 0; q < side; q++) rows[q] = row, next();
-    long i = 0;
+    Index i = 0;
     for (; i + side <= m; i += side) {
       Square square[side];
       for (int q = 0; q < side; q++) square[q] = load<Square>(from + (i + q) * step + j);
@@ -32,7 +32,7 @@ void transposed(T* to, long outer_row, long inner_row, long inner, const T* from
       for (int q = 0; q < side; q++) rows[q][i] = from[i * step + j + q];
   }
   for (; j < n; j++, next())
-    for (long i = 0; i < m; i++) row[i] = from[i * step + j];
+    for (Index i = 0; i < m; i++) row[i] = from[i * step + j];
 }
 
 }  // namespace

@@ -10,13 +10,13 @@ namespace {
 
 // Each thread of the pool does `rounds` of them; the result is how many operations that was, two for each number.
 template <class T>
-double work(long rounds) {
+double work(Index rounds) {
   constexpr int chains = 12;
   int tasks = threads();
-  parallel(tasks, 64, [&](long, char* scratch) {
+  parallel(tasks, 64, [&](Index, char* scratch) {
     Vector<T> s[chains], a = broadcast(T(0.999)), b = broadcast(T(0.001));
     for (int i = 0; i < chains; i++) s[i] = broadcast(T(i));
-    for (long round = 0; round < rounds; round++) {
+    for (Index round = 0; round < rounds; round++) {
 #pragma GCC unroll 12
       for (int i = 0; i < chains; i++) s[i] = fma(s[i], a, b);
       asm volatile("");
@@ -29,13 +29,13 @@ double work(long rounds) {
 
 }  // namespace
 
-double multiply_adds(char type, long rounds) { return type == 'f' ? work<float>(rounds) : work<double>(rounds); }
+double multiply_adds(char type, Index rounds) { return type == 'f' ? work<float>(rounds) : work<double>(rounds); }
 
-void copy(float* y, const float* x, long n) {
-  constexpr long block = 1 << 14;
-  parallel((n + block - 1) / block, 0, [&](long task, char*) {
-    long end = (task + 1) * block < n ? (task + 1) * block : n;
-    for (long i = task * block; i < end; i++) y[i] = x[i];
+void copy(float* y, const float* x, Index n) {
+  constexpr Index block = 1 << 14;
+  parallel((n + block - 1) / block, 0, [&](Index task, char*) {
+    Index end = (task + 1) * block < n ? (task + 1) * block : n;
+    for (Index i = task * block; i < end; i++) y[i] = x[i];
   });
 }
 

@@ -6,8 +6,8 @@
 namespace kinone {
 
 KINONE_IN_EACH_ISA(
-  double multiply_adds(char type, long rounds);
-  void copy(float* y, const float* x, long n);
+  double multiply_adds(char type, Index rounds);
+  void copy(float* y, const float* x, Index n);
 )
 
 }  // namespace kinone

@@ -61,7 +61,7 @@ void set_isa(const char* name) {
     if (choice.is_here && !std::strcmp(choice.name, name)) chosen = choice.isa;
 }
 
-double multiply_adds(const char* type, long rounds) {
+double multiply_adds(const char* type, Index rounds) {
   nb::gil_scoped_release released;
   return KINONE_CALL(multiply_adds(*type, rounds));
 }

@@ -69,7 +69,7 @@ class Pool {
     for (auto& worker : workers_) worker.join();
   }
 
-  bool try_run(long tasks, size_t bytes, pool::Task call, const void* f) {
+  bool try_run(Index tasks, size_t bytes, pool::Task call, const void* f) {
     if (is_busy_.test_and_set(std::memory_order_acquire)) return false;
     Leave leave{is_busy_};
     for (auto& memory : scratch_) memory.at_least(bytes);
@@ -99,7 +99,7 @@ class Pool {
 
   void take_tasks(int slot) {
     char* scratch = scratch_[slot].at_least(0);
-    for (long task; (task = next_.fetch_add(1, std::memory_order_relaxed)) < tasks_;) call_(f_, task, scratch);
+    for (Index task; (task = next_.fetch_add(1, std::memory_order_relaxed)) < tasks_;) call_(f_, task, scratch);
   }
 
   void work(int slot) {
@@ -131,10 +131,10 @@ class Pool {
   // What changes at each job, apart from what the threads only read.
   alignas(64) std::atomic<unsigned> jobs_ = 0;
   alignas(64) std::atomic<unsigned> door_ = 0;
-  alignas(64) std::atomic<long> next_ = 0;
+  alignas(64) std::atomic<Index> next_ = 0;
   alignas(64) pool::Task call_ = nullptr;
   const void* f_ = nullptr;
-  long tasks_ = 0;
+  Index tasks_ = 0;
 };
 
 std::mutex making;  // guards the two below
@@ -179,39 +179,39 @@ char* workspace(size_t bytes) {
   return memory.at_least(bytes);
 }
 
-void pool::run(long tasks, size_t bytes, Task call, const void* f) {
+void pool::run(Index tasks, size_t bytes, Task call, const void* f) {
   if (tasks > 1) {
     std::shared_ptr<Pool> pool = pool_of_all();
     if (pool && pool->try_run(tasks, bytes, call, f)) return;
   }
   thread_local Memory memory;
   char* scratch = memory.at_least(bytes);
-  for (long task = 0; task < tasks; task++) call(f, task, scratch);
+  for (Index task = 0; task < tasks; task++) call(f, task, scratch);
 }
 
 namespace {
 
 // How many steps of a share have been begun, in a cache line of its own.
 struct alignas(64) Begun {
-  std::atomic<long> steps = 0;
+  std::atomic<Index> steps = 0;
 };
 
 }  // namespace
 
-void pool::run_steps(long steps, long shares, size_t bytes, Step call, const void* f) {
+void pool::run_steps(Index steps, Index shares, size_t bytes, Step call, const void* f) {
   std::vector<Begun> begun(shares);
-  alignas(64) std::atomic<long> ended = 0;  // shares, of all steps
-  parallel(shares, bytes, [&](long own, char* scratch) {
-    for (long step = 0; step < steps; step++) {
-      for (long i = 0; i < shares; i++) {
-        long share = (own + i) % shares, expected = step;
-        std::atomic<long>& next = begun[share].steps;
+  alignas(64) std::atomic<Index> ended = 0;  // shares, of all steps
+  parallel(shares, bytes, [&](Index own, char* scratch) {
+    for (Index step = 0; step < steps; step++) {
+      for (Index i = 0; i < shares; i++) {
+        Index share = (own + i) % shares, expected = step;
+        std::atomic<Index>& next = begun[share].steps;
         if (next.load(std::memory_order_relaxed) != step || !next.compare_exchange_strong(expected, step + 1)) continue;
         call(f, step, share, scratch);
         ended.fetch_add(1, std::memory_order_release);
       }
       // What is not ended now is being done by a thread that runs: none waits for one that has not come.
-      for (long i = 0; ended.load(std::memory_order_acquire) < (step + 1) * shares; i++)
+      for (Index i = 0; ended.load(std::memory_order_acquire) < (step + 1) * shares; i++)
         i < 2000 ? pause() : std::this_thread::yield();
     }
   });

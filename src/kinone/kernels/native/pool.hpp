@@ -6,6 +6,8 @@
 // the tasks run on the calling thread, so there are never more threads at work than the caller's own and the pool's.
 #pragma once
 
+#include "numbers.hpp"
+
 #include <cstddef>
 
 namespace kinone {
@@ -22,27 +24,27 @@ void set_threads(int count);  // the calling thread is one of them
 char* workspace(size_t bytes);
 
 namespace pool {
-using Task = void (*)(const void* f, long task, char* scratch);
-void run(long tasks, size_t bytes, Task call, const void* f);
-using Step = void (*)(const void* f, long step, long share, char* scratch);
-void run_steps(long steps, long shares, size_t bytes, Step call, const void* f);
+using Task = void (*)(const void* f, Index task, char* scratch);
+void run(Index tasks, size_t bytes, Task call, const void* f);
+using Step = void (*)(const void* f, Index step, Index share, char* scratch);
+void run_steps(Index steps, Index shares, size_t bytes, Step call, const void* f);
 }  // namespace pool
 
 template <class F>
-void parallel(long tasks, size_t bytes, const F& f) {
+void parallel(Index tasks, size_t bytes, const F& f) {
   pool::run(
       tasks, bytes,
-      [](const void* f, long task, char* scratch) { (*static_cast<const F*>(f))(task, scratch); }, &f);
+      [](const void* f, Index task, char* scratch) { (*static_cast<const F*>(f))(task, scratch); }, &f);
 }
 
 // f(step, share, scratch) for each share of each step, none before all of the step before has ended. Threads meet after
 // a step in less time than it takes to begin another job, and each comes back to its own share, whose memory its caches
 // still hold; but it also does what others have not begun, so that any number of threads comes to the end.
 template <class F>
-void in_steps(long steps, long shares, size_t bytes, const F& f) {
+void in_steps(Index steps, Index shares, size_t bytes, const F& f) {
   pool::run_steps(
       steps, shares, bytes,
-      [](const void* f, long step, long share, char* scratch) { (*static_cast<const F*>(f))(step, share, scratch); }, &f);
+      [](const void* f, Index step, Index share, char* scratch) { (*static_cast<const F*>(f))(step, share, scratch); }, &f);
 }
 
 // While it lives this thread rounds to nearest and keeps denormals, whatever a library has told its processor.

@@ -18,46 +18,46 @@
 namespace kinone::KINONE_ISA {
 namespace {
 
-constexpr long least = 1 << 15;  // numbers below which one thread is quicker than waking others
+constexpr Index least = 1 << 15;  // numbers below which one thread is quicker than waking others
 
-inline long smaller(long a, long b) { return a < b ? a : b; }
+inline Index smaller(Index a, Index b) { return a < b ? a : b; }
 
 // What is done with the sums of an output.
 class Finish {
  public:
   template <class F>
   Finish(const F& f)
-      : f_(&f), call_([](const void* f, long output, const double* sums, double first) {
+      : f_(&f), call_([](const void* f, Index output, const double* sums, double first) {
           (*static_cast<const F*>(f))(output, sums, first);
         }) {}
-  void operator()(long output, const double* sums, double first) const { call_(f_, output, sums, first); }
+  void operator()(Index output, const double* sums, double first) const { call_(f_, output, sums, first); }
 
  private:
   const void* f_;
-  void (*call_)(const void*, long, const double*, double);
+  void (*call_)(const void*, Index, const double*, double);
 };
 
 // Calls f(begin, end, scratch) for shares of `units`, which take in `numbers` altogether.
 template <class F>
-inline void share_out(long units, double numbers, size_t bytes, const F& f) {
-  long tasks = numbers < least ? smaller(units, 1) : smaller(units, 8 * threads());
-  parallel(tasks, bytes, [&](long task, char* scratch) {
+inline void share_out(Index units, double numbers, size_t bytes, const F& f) {
+  Index tasks = numbers < least ? smaller(units, 1) : smaller(units, 8 * threads());
+  parallel(tasks, bytes, [&](Index task, char* scratch) {
     f(units * task / tasks, units * (task + 1) / tasks, scratch);
   });
 }
 
 // The n numbers from `begin` on, side by side: where they lie or in `room`.
 template <int WAYS, class T>
-inline const T* side_by_side(const T* x, const Axes<WAYS>& axes, int way, long begin, long n, T* room) {
-  long length = run(axes), step = run_step(axes, way), i = begin % length;
+inline const T* side_by_side(const T* x, const Axes<WAYS>& axes, int way, Index begin, Index n, T* room) {
+  Index length = run(axes), step = run_step(axes, way), i = begin % length;
   if (axes.count < 2 && step == 1) return x + begin;
   Axes<WAYS> others = without_run(axes);
   Walk<WAYS> walk(others, begin / length);
   if (step == 1 && i + n <= length) return x + walk.at[way] + i;
-  for (long done = 0; done < n; i = 0, walk.next()) {
+  for (Index done = 0; done < n; i = 0, walk.next()) {
     const T* from = x + walk.at[way] + i * step;
-    long count = smaller(n - done, length - i);
-    for (long j = 0; j < count; j++) room[done + j] = from[j * step];
+    Index count = smaller(n - done, length - i);
+    for (Index j = 0; j < count; j++) room[done + j] = from[j * step];
     done += count;
   }
   return room;
@@ -65,8 +65,8 @@ inline const T* side_by_side(const T* x, const Axes<WAYS>& axes, int way, long b
 
 // The numbers that the sums of blocks need while they wait for each other.
 template <class Term, class T, int SOURCES>
-inline long waiting(const Operands<T, SOURCES>& o) {
-  long blocks = lane_blocks(size(o.reduced));
+inline Index waiting(const Operands<T, SOURCES>& o) {
+  Index blocks = lane_blocks(size(o.reduced));
   return blocks > 1 ? size(o.kept) * blocks * Term::sums : 0;
 }
 
@@ -80,12 +80,12 @@ template <class T, int SOURCES, class Term>
 void along(const Operands<T, SOURCES>& o, const Term& term, double* sums, const Finish& finish) {
   constexpr int SUMS = Term::sums, LAST = SOURCES - 1;
   using Join = typename Term::Join;
-  long outputs = size(o.kept), n = size(o.reduced), blocks = lane_blocks(n);
+  Index outputs = size(o.kept), n = size(o.reduced), blocks = lane_blocks(n);
   bool is_whole = finishes_at_once(o);
   auto first = [&](const Walk<SOURCES>& walk) { return term.is_shifted && n ? double(o.x[LAST][walk.at[LAST]]) : 0; };
 
-  auto sum_block = [&](const Walk<SOURCES>& walk, long output, long block, char* scratch, double* s) {
-    long begin = block * lane_block, count = smaller(n - begin, lane_block);
+  auto sum_block = [&](const Walk<SOURCES>& walk, Index output, Index block, char* scratch, double* s) {
+    Index begin = block * lane_block, count = smaller(n - begin, lane_block);
     const T* x[SOURCES];
     for (int k = 0; k < SOURCES; k++) {
       T* room = reinterpret_cast<T*>(scratch) + k * lane_block;
@@ -93,22 +93,22 @@ void along(const Operands<T, SOURCES>& o, const Term& term, double* sums, const 
     }
     Vector<double> given[Term::given + 1], shift = broadcast(first(walk));
     for (int k = 0; k < Term::given; k++) given[k] = broadcast(term.parameters[k][output]);
-    block_sums<SUMS, Join>(0, count, [&](long i, auto lanes, Vector<double>* t) {
+    block_sums<SUMS, Join>(0, count, [&](Index i, auto lanes, Vector<double>* t) {
       Vector<double> values[SOURCES];
       for (int k = 0; k < SOURCES; k++) values[k] = load_doubles(x[k] + i, lanes);
       term(values, shift, given, t);
     }, s);
   };
 
-  long units = is_whole ? outputs : outputs * blocks;
-  share_out(units, double(outputs) * n, SOURCES * lane_block * sizeof(T), [&](long unit, long end, char* scratch) {
-    long each = is_whole ? 1 : blocks;
+  Index units = is_whole ? outputs : outputs * blocks;
+  share_out(units, double(outputs) * n, SOURCES * lane_block * sizeof(T), [&](Index unit, Index end, char* scratch) {
+    Index each = is_whole ? 1 : blocks;
     Walk<SOURCES> walk(o.kept, unit / each);
     for (; unit < end; unit++) {
       if (is_whole) {
         double s[SUMS] = {};
         Tree<Join> trees[SUMS];
-        for (long block = 0; block < blocks; block++) {
+        for (Index block = 0; block < blocks; block++) {
           sum_block(walk, unit, block, scratch, s);
           for (int k = 0; k < SUMS && blocks > 1; k++) trees[k].add(s[k]);
         }
@@ -122,7 +122,7 @@ void along(const Operands<T, SOURCES>& o, const Term& term, double* sums, const 
   });
   if (is_whole) return;
   Walk<SOURCES> walk(o.kept, 0);
-  for (long output = 0; output < outputs; output++, walk.next()) {
+  for (Index output = 0; output < outputs; output++, walk.next()) {
     double* s = sums + output * blocks * SUMS;
     tree_of_blocks<Join>(s, blocks, SUMS);
     finish(output, s, first(walk));
@@ -135,39 +135,39 @@ void across(const Operands<T, SOURCES>& o, const Term& term, double* sums, const
   constexpr int SUMS = Term::sums, LAST = SOURCES - 1;
   using Join = typename Term::Join;
   Axes<SOURCES> outer = without_run(o.kept);
-  long columns = run(o.kept), rows = size(o.reduced), blocks = lane_blocks(rows), lines = size(outer);
-  long width = smaller(columns, 256 / SUMS);  // the lanes of so many outputs stay in the first-level cache
+  Index columns = run(o.kept), rows = size(o.reduced), blocks = lane_blocks(rows), lines = size(outer);
+  Index width = smaller(columns, 256 / SUMS);  // the lanes of so many outputs stay in the first-level cache
   auto chunks = [&] { return (columns + width - 1) / width; };
   while (lines * blocks * chunks() < 4 * threads() && width > 32) width = (width / 2 + 7) / 8 * 8;
 
-  auto finish_columns = [&](const Walk<SOURCES>& walk, long output, long j0, long count, const double* from) {
-    for (long j = 0; j < count; j++) {
+  auto finish_columns = [&](const Walk<SOURCES>& walk, Index output, Index j0, Index count, const double* from) {
+    for (Index j = 0; j < count; j++) {
       double s[SUMS];
       for (int k = 0; k < SUMS; k++) s[k] = from[k * count + j];
       finish(output + j, s, term.is_shifted && rows ? double(o.x[LAST][walk.at[LAST] + j0 + j]) : 0);
     }
   };
 
-  long scratch_numbers = row_sums_scratch<SUMS>(width) + SUMS * width;
-  size_t bytes = scratch_numbers * sizeof(double) + lane_block * sizeof(long);
-  share_out(lines * chunks() * blocks, double(lines) * columns * rows, bytes, [&](long unit, long end, char* scratch) {
+  Index scratch_numbers = row_sums_scratch<SUMS>(width) + SUMS * width;
+  size_t bytes = scratch_numbers * sizeof(double) + lane_block * sizeof(Index);
+  share_out(lines * chunks() * blocks, double(lines) * columns * rows, bytes, [&](Index unit, Index end, char* scratch) {
     double* room = reinterpret_cast<double*>(scratch);
-    long* steps = reinterpret_cast<long*>(room + scratch_numbers);
+    Index* steps = reinterpret_cast<Index*>(room + scratch_numbers);
     for (; unit < end; unit++) {
-      long block = unit % blocks, j0 = unit / blocks % chunks() * width, line = unit / blocks / chunks();
-      long begin = block * lane_block, count = smaller(rows - begin, lane_block), now = smaller(columns - j0, width);
+      Index block = unit % blocks, j0 = unit / blocks % chunks() * width, line = unit / blocks / chunks();
+      Index begin = block * lane_block, count = smaller(rows - begin, lane_block), now = smaller(columns - j0, width);
       Walk<SOURCES> walk(outer, line);
       if (count > 0) {
         Walk<SOURCES> row(o.reduced, begin);
-        for (long r = 0; r < count; r++, row.next()) steps[r] = row.at[0];
+        for (Index r = 0; r < count; r++, row.next()) steps[r] = row.at[0];
       }
-      long output = line * columns + j0;
+      Index output = line * columns + j0;
       double* to = sums + (output * blocks + block * now) * SUMS;
       if (blocks == 1) to = room + row_sums_scratch<SUMS>(width);
       const T* x[SOURCES];
       for (int k = 0; k < SOURCES; k++) x[k] = o.x[k] + walk.at[k] + j0;
-      long ahead = count > row_depth ? steps[row_depth] - steps[0] : 0;
-      row_sums<SUMS, Join>(0, count, now, [=](long r, long j, auto lanes, Vector<double>* t) {
+      Index ahead = count > row_depth ? steps[row_depth] - steps[0] : 0;
+      row_sums<SUMS, Join>(0, count, now, [=](Index r, Index j, auto lanes, Vector<double>* t) {
         Vector<double> values[SOURCES], shift{}, given[Term::given + 1];
         for (int k = 0; k < SOURCES; k++) {
           values[k] = load_doubles(x[k] + steps[r] + j, lanes);
@@ -182,9 +182,9 @@ void across(const Operands<T, SOURCES>& o, const Term& term, double* sums, const
   });
   if (blocks == 1) return;
   Walk<SOURCES> walk(outer, 0);
-  for (long line = 0; line < lines; line++, walk.next())
-    for (long j0 = 0; j0 < columns; j0 += width) {
-      long output = line * columns + j0, now = smaller(columns - j0, width);
+  for (Index line = 0; line < lines; line++, walk.next())
+    for (Index j0 = 0; j0 < columns; j0 += width) {
+      Index output = line * columns + j0, now = smaller(columns - j0, width);
       double* s = sums + output * blocks * SUMS;
       tree_of_blocks<Join>(s, blocks, SUMS * now);
       finish_columns(walk, output, j0, now, s);

@@ -5,6 +5,8 @@
 // called here, since the linker would keep one copy of it for all.
 #pragma once
 
+#include "numbers.hpp"
+
 #ifndef KINONE_ISA
 #error "compile with -DKINONE_ISA=<namespace of the instruction set>"
 #endif
@@ -102,12 +104,12 @@ inline Vector<T, lanes<double>> rounded_to(Vector<double> x) {
 }
 
 // The products of the lower halves, which the compilers do not always see as the one instruction that it is.
-inline Vector<unsigned long> multiply_halves(Vector<unsigned long> a, Vector<unsigned long> b) {
+inline Vector<Size> multiply_halves(Vector<Size> a, Vector<Size> b) {
 #if defined(__AVX512F__)
-  return reinterpret_cast<Vector<unsigned long>>(
+  return reinterpret_cast<Vector<Size>>(
       _mm512_maskz_mul_epu32(0xff, reinterpret_cast<__m512i>(a), reinterpret_cast<__m512i>(b)));
 #elif defined(__AVX2__)
-  return reinterpret_cast<Vector<unsigned long>>(
+  return reinterpret_cast<Vector<Size>>(
       _mm256_mul_epu32(reinterpret_cast<__m256i>(a), reinterpret_cast<__m256i>(b)));
 #else
   return (a & 0xffffffff) * (b & 0xffffffff);
@@ -131,20 +133,20 @@ inline float one_nan(float x) { return x == x ? x : __builtin_nanf(""); }
 inline double one_nan(double x) { return x == x ? x : __builtin_nan(""); }
 
 // Whether the mask, as comparisons give it, has a lane that is set.
-inline bool any(Vector<long> mask) {
+inline bool any(Vector<Index> mask) {
 #if defined(__AVX512F__)
   return _mm512_test_epi64_mask((__m512i)mask, (__m512i)mask);
 #elif defined(__AVX2__)
   return !_mm256_testz_si256((__m256i)mask, (__m256i)mask);
 #else
-  long bits = 0;
-  for (int i = 0; i < lanes<long>; i++) bits |= mask[i];
+  Index bits = 0;
+  for (int i = 0; i < lanes<Index>; i++) bits |= mask[i];
   return bits;
 #endif
 }
 
 // Whether a lane is more than the bound.
-inline bool any_above(Vector<long> x, long bound) {
+inline bool any_above(Vector<Index> x, Index bound) {
 #if defined(__AVX512F__)
   return _mm512_cmpgt_epi64_mask((__m512i)x, (__m512i)broadcast(bound));
 #else
@@ -153,7 +155,7 @@ inline bool any_above(Vector<long> x, long bound) {
 }
 
 // Whether a lane has none of these bits.
-inline bool any_without(Vector<long> x, long bits) {
+inline bool any_without(Vector<Index> x, Index bits) {
 #if defined(__AVX512F__)
   return _mm512_testn_epi64_mask((__m512i)x, (__m512i)broadcast(bits));
 #else

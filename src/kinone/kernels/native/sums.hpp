@@ -18,12 +18,12 @@
 namespace kinone::KINONE_ISA {
 namespace {
 
-constexpr long lane_block = 1024;  // of the profile, as is the number of lanes
+constexpr Index lane_block = 1024;  // of the profile, as is the number of lanes
 constexpr int lane_count = 8;
 constexpr int lane_vectors = lane_count / lanes<double>;
 
 // A sum of nothing is that of one empty block: +0.
-constexpr long lane_blocks(long n) { return n > lane_block ? (n + lane_block - 1) / lane_block : 1; }
+constexpr Index lane_blocks(Index n) { return n > lane_block ? (n + lane_block - 1) / lane_block : 1; }
 
 // ---------------------------------------------------------------------------------- the first few lanes
 struct Whole {};  // all lanes of a vector
@@ -33,9 +33,9 @@ inline V load_first(const T* p, Whole) {
   return load<V>(p);
 }
 template <class V, class T>
-inline V load_first(const T* p, long count) {
+inline V load_first(const T* p, Index count) {
   V x{};
-  for (long i = 0; i < count; i++) x[i] = p[i];
+  for (Index i = 0; i < count; i++) x[i] = p[i];
   return x;
 }
 
@@ -44,14 +44,14 @@ inline void store_first(T* p, V x, Whole) {
   store(p, x);
 }
 template <class V, class T>
-inline void store_first(T* p, V x, long count) {
-  for (long i = 0; i < count; i++) p[i] = x[i];
+inline void store_first(T* p, V x, Index count) {
+  for (Index i = 0; i < count; i++) p[i] = x[i];
 }
 
 template <class V>
-inline V first_or(V x, double otherwise, long count) {
-  constexpr long n = sizeof(V) / sizeof(x[0]);
-  for (long i = count; i < n; i++) x[i] = otherwise;
+inline V first_or(V x, double otherwise, Index count) {
+  constexpr Index n = sizeof(V) / sizeof(x[0]);
+  for (Index i = count; i < n; i++) x[i] = otherwise;
   return x;
 }
 
@@ -92,7 +92,7 @@ struct Larger {  // a NaN is larger than all else
 };
 
 template <class Join>
-inline double sum_of_lanes(const double* s, long step) {
+inline double sum_of_lanes(const double* s, Index step) {
   auto pair = [&](int l) { return Join::join(s[l * step], s[(l + 4) * step]); };
   return Join::join(Join::join(pair(0), pair(2)), Join::join(pair(1), pair(3)));
 }
@@ -101,12 +101,12 @@ inline double sum_of_lanes(const double* s, long step) {
 
 // The sums of the terms [begin, end) of one block; begin is a multiple of 8.
 template <int SUMS, class Join = Add, class Term>
-inline void block_sums(long begin, long end, const Term& term, double* sums) {
+inline void block_sums(Index begin, Index end, const Term& term, double* sums) {
   constexpr int n = lanes<double>;
   Vector<double> s[SUMS][lane_vectors], t[SUMS];
   for (auto& lanes : s)
     for (auto& v : lanes) v = broadcast(Join::none);
-  long i = begin;
+  Index i = begin;
   for (; i + lane_count <= end; i += lane_count)
 #pragma GCC unroll 4
     for (int v = 0; v < lane_vectors; v++) {
@@ -114,7 +114,7 @@ inline void block_sums(long begin, long end, const Term& term, double* sums) {
       for (int k = 0; k < SUMS; k++) s[k][v] = Join::join(s[k][v], t[k]);
     }
   for (int v = 0; i < end; v++, i += n) {
-    long count = end - i < n ? end - i : n;
+    Index count = end - i < n ? end - i : n;
     term(i, count, t);
     for (int k = 0; k < SUMS; k++) s[k][v] = Join::join(s[k][v], first_or(t[k], Join::none, count));
   }
@@ -124,7 +124,7 @@ inline void block_sums(long begin, long end, const Term& term, double* sums) {
 // The tree over the blocks while they come in order: at level l waits the sum of 2ˡ blocks, if bit l of `count` is set.
 template <class Join = Add>
 struct Tree {
-  long count = 0;
+  Index count = 0;
   double waiting[48];
 
   void add(double s) {
@@ -146,10 +146,10 @@ struct Tree {
 
 // The sums of n terms, on this thread.
 template <int SUMS, class Join = Add, class Term>
-inline void lane_sums(long n, const Term& term, double* sums) {
+inline void lane_sums(Index n, const Term& term, double* sums) {
   if (n <= lane_block) return block_sums<SUMS, Join>(0, n, term, sums);
   Tree<Join> trees[SUMS];
-  for (long i = 0; i < n; i += lane_block) {
+  for (Index i = 0; i < n; i += lane_block) {
     block_sums<SUMS, Join>(i, n - i < lane_block ? n : i + lane_block, term, sums);
     for (int k = 0; k < SUMS; k++) trees[k].add(sums[k]);
   }
@@ -159,36 +159,36 @@ inline void lane_sums(long n, const Term& term, double* sums) {
 // ---------------------------------------------------------------------------------- across memory
 // The lanes of SUMS × columns sums.
 template <int SUMS>
-constexpr long row_sums_scratch(long columns) {
+constexpr Index row_sums_scratch(Index columns) {
   return lane_count * SUMS * columns;
 }
 
 // So many rows are taken in at a time, some of each lane: meanwhile the lanes' sums wait in a cache.
-constexpr long row_depth = 4 * lane_count;
+constexpr Index row_depth = 4 * lane_count;
 
 // The sums of one block of rows, for each column: sums[k * columns + j] = Σ over [begin, end) of row. Here the term is
 // term(row, j, count, t), of columns j, j + 1, …; begin is a multiple of 8. `scratch`: row_sums_scratch numbers.
 template <int SUMS, class Join = Add, class Term>
-inline void row_sums(long begin, long end, long columns, const Term& of_rows, double* sums, double* scratch) {
+inline void row_sums(Index begin, Index end, Index columns, const Term& of_rows, double* sums, double* scratch) {
   constexpr int n = lanes<double>, depth = row_depth / lane_count;
   const Term term = of_rows;  // a copy is kept in registers, whatever is stored meanwhile
-  long row_of_lanes = SUMS * columns;
-  for (long i = 0; i < lane_count * row_of_lanes; i++) scratch[i] = Join::none;
-  auto add = [=](long row, long j, auto rows, auto count, double* s) {
+  Index row_of_lanes = SUMS * columns;
+  for (Index i = 0; i < lane_count * row_of_lanes; i++) scratch[i] = Join::none;
+  auto add = [=](Index row, Index j, auto rows, auto count, double* s) {
     Vector<double> sum[SUMS], t[SUMS];
     for (int k = 0; k < SUMS; k++) sum[k] = load_first<Vector<double>>(s + k * columns, count);
-    for (long q = 0; q < rows; q++) {
+    for (Index q = 0; q < rows; q++) {
       term(row + q * lane_count, j, count, t);
       for (int k = 0; k < SUMS; k++) sum[k] = Join::join(sum[k], t[k]);
     }
     for (int k = 0; k < SUMS; k++) store_first(s + k * columns, sum[k], count);
   };
   struct Depth {
-    constexpr operator long() const { return depth; }
+    constexpr operator Index() const { return depth; }
   };
-  for (long first = begin; first < end; first += row_depth)
+  for (Index first = begin; first < end; first += row_depth)
     for (int lane = 0; lane < lane_count && first + lane < end; lane++) {
-      long row = first + lane, rows = (end - row + lane_count - 1) / lane_count, j = 0;
+      Index row = first + lane, rows = (end - row + lane_count - 1) / lane_count, j = 0;
       double* s = scratch + lane * row_of_lanes;
       if (rows >= depth)
         for (; j + n <= columns; j += n) add(row, j, Depth{}, Whole{}, s + j);
@@ -196,19 +196,19 @@ inline void row_sums(long begin, long end, long columns, const Term& of_rows, do
       for (; j + n <= columns; j += n) add(row, j, rows, Whole{}, s + j);
       if (j < columns) add(row, j, rows, columns - j, s + j);
     }
-  for (long i = 0; i < row_of_lanes; i++) sums[i] = sum_of_lanes<Join>(scratch + i, row_of_lanes);
+  for (Index i = 0; i < row_of_lanes; i++) sums[i] = sum_of_lanes<Join>(scratch + i, row_of_lanes);
 }
 
 // The tree over all blocks of `width` sums each, which follow each other in memory; the result takes the first's place.
 template <class Join = Add>
-inline void tree_of_blocks(double* sums, long blocks, long width) {
+inline void tree_of_blocks(double* sums, Index blocks, Index width) {
   for (; blocks > 1; blocks = (blocks + 1) / 2) {
-    for (long b = 0; b < blocks; b += 2) {
+    for (Index b = 0; b < blocks; b += 2) {
       double *to = sums + b / 2 * width, *left = sums + b * width, *right = left + width;
       if (b + 1 < blocks)
-        for (long j = 0; j < width; j++) to[j] = Join::join(left[j], right[j]);
+        for (Index j = 0; j < width; j++) to[j] = Join::join(left[j], right[j]);
       else
-        for (long j = 0; j < width; j++) to[j] = left[j];
+        for (Index j = 0; j < width; j++) to[j] = left[j];
     }
   }
 }

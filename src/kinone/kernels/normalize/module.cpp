@@ -18,10 +18,10 @@ namespace {
 // An array of that shape, to which it is broadcast, and order in memory; copied only if it does not lie so already.
 Array laid_out(const char* where, nb::handle object, const Shape& shape, char type, const Shape& order) {
   Array given(object);
-  long leading = long(shape.size()) - given.axes(), next = 1;
+  Index leading = Index(shape.size()) - given.axes(), next = 1;
   bool is_ready = given.type == type && given.is_aligned() && leading >= 0;
   for (auto axis = order.rbegin(); axis != order.rend() && is_ready; next *= shape[*axis++]) {
-    long i = *axis - leading;
+    Index i = *axis - leading;
     is_ready = shape[*axis] == (i < 0 ? 1 : given.length(i)) && (shape[*axis] == 1 || given.stride(i) == next);
   }
   if (is_ready) return given;
@@ -59,7 +59,7 @@ struct Call {
   bool takes(nb::handle weights_object) {
     if (weights_object.is_none()) return true;
     Array given(weights_object);
-    if (given.type != given_type || given.axes() > long(shape.size())) return false;
+    if (given.type != given_type || given.axes() > Index(shape.size())) return false;
     Shape padded(shape.size() - given.axes(), 1);
     for (Py_ssize_t length : given.shape()) padded.push_back(length);
     if (!weights_shape.empty() && padded != weights_shape) return false;
@@ -96,16 +96,16 @@ struct Call {
     Norm<T> n{};
     n.eps = eps, n.is_centred = is_centred, n.is_rectified = is_rectified, n.weights = weights;
     n.x = in<T>(x, shape), n.w = in<T>(w, weights_shape), n.b = in<T>(b, weights_shape);
-    std::vector<std::array<long, 3>> steps(shape.size());
-    long next[3] = {1, 1, 1};
+    std::vector<std::array<Index, 3>> steps(shape.size());
+    Index next[3] = {1, 1, 1};
     for (auto axis = order.rbegin(); axis != order.rend(); ++axis) {
-      long i = *axis, lengths[] = {shape[i], statistics_shape[i], weights_shape.empty() ? 1 : weights_shape[i]};
+      Index i = *axis, lengths[] = {shape[i], statistics_shape[i], weights_shape.empty() ? 1 : weights_shape[i]};
       for (int way = 0; way < 3; way++) {
         steps[i][way] = lengths[way] == 1 ? 0 : next[way];
         next[way] *= lengths[way];
       }
     }
-    auto add = [&](Axes<3>& axes, long i) { append(axes, shape[i], {steps[i][0], steps[i][1], steps[i][2]}); };
+    auto add = [&](Axes<3>& axes, Index i) { append(axes, shape[i], {steps[i][0], steps[i][1], steps[i][2]}); };
     for (auto i : order) {
       add(n.all, i);
       if (!is_reduced[i]) add(n.kept, i);

@@ -17,7 +17,7 @@ Rows rows_along(int axis, std::initializer_list<const Array*> arrays) {
     rows.of[count].data = array->data<void>();
     rows.of[count++].step = stride(*array, axis);
   }
-  for (long of : first.order()) {  // as they lie in memory
+  for (Index of : first.order()) {  // as they lie in memory
     if (of == axis || first.length(of) == 1) continue;
     int k = 0;
     bool goes_on = rows.axes > 0;  // whether each row of this axis follows the one before it as on the last axis

@@ -23,7 +23,7 @@
 namespace kinone::KINONE_ISA {
 namespace {
 
-constexpr long in_cache = 256 << 10;  // bytes of an operand that stay in a cache until they are swept
+constexpr Index in_cache = 256 << 10;  // bytes of an operand that stay in a cache until they are swept
 
 // ---------------------------------------------------------------------------------- sums
 template <int SUMS, int GIVEN>
@@ -114,13 +114,13 @@ struct Coefficients {
   double *mean, *r, *a, *b, *c;
 };
 
-Coefficients five(double* room, long outputs) {
+Coefficients five(double* room, Index outputs) {
   return {room, room + outputs, room + 2 * outputs, room + 3 * outputs, room + 4 * outputs};
 }
 
 template <class T, int SOURCES>
 bool stays_in_cache(const Norm<T>& n, const Operands<T, SOURCES>& o) {
-  long bytes = size(n.reduced) * long(SOURCES * sizeof(T));
+  Index bytes = size(n.reduced) * Index(SOURCES * sizeof(T));
   return bytes > 0 && bytes <= in_cache && run_step(n.reduced, in_x) == 1 && !lies_across(o) && finishes_at_once(o);
 }
 
@@ -128,11 +128,11 @@ bool stays_in_cache(const Norm<T>& n, const Operands<T, SOURCES>& o) {
 template <class T>
 auto to_y(const Norm<T>& n, const Coefficients& c) {
   return [=, x = n.x, residual = n.residual, y = n.y, weights = n.w, biases = n.b,
-          least = n.is_rectified ? 0.0 : -infinity]<bool IN_STATISTICS, bool IN_W>(long s, long w, auto count) {
+          least = n.is_rectified ? 0.0 : -infinity]<bool IN_STATISTICS, bool IN_W>(Index s, Index w, auto count) {
     Doubles mean = value<IN_STATISTICS>(c.mean + s, count), r = value<IN_STATISTICS>(c.r + s, count);
     Doubles weight = weights ? value<IN_W>(weights + w, count) : broadcast(1.0);
     Doubles bias = biases ? value<IN_W>(biases + w, count) : broadcast(-0.0);  // which changes no number
-    return [=](long i) {
+    return [=](Index i) {
       Doubles z = (load_doubles(x + i, count) - mean) * r * weight + bias;
       if (residual) z += load_doubles(residual + i, count);
       store_doubles(y + i, one_nan(z <= least ? broadcast(least) : z), count);
@@ -143,14 +143,14 @@ auto to_y(const Norm<T>& n, const Coefficients& c) {
 template <class T>
 void forward(const Norm<T>& n) {
   Operands<T, 1> o = statistics_of(n);
-  long outputs = size(n.kept);
+  Index outputs = size(n.kept);
   double* room = reinterpret_cast<double*>(workspace((5 * outputs + waiting<Statistics>(o)) * sizeof(double)));
   Coefficients c = five(room, outputs);
   bool is_swept = stays_in_cache(n, o);
   Axes<3> outer = without_run(n.reduced);
-  auto finish = [&](long output, const double* s, double first) {
+  auto finish = [&](Index output, const double* s, double first) {
     Walk<3> walk(n.kept, output);
-    long at = walk.at[in_statistics];
+    Index at = walk.at[in_statistics];
     Moments m = moments(n, s[0], s[1], first);
     c.mean[at] = m.mean, c.r[at] = m.r;
     if (n.mean) n.mean[at] = one_nan(T(m.mean));
@@ -167,11 +167,11 @@ void forward(const Norm<T>& n) {
 template <Second SECOND, class T>
 auto to_gx(const Norm<T>& n, const Coefficients& k) {
   return [=, x = n.x, g = n.g, y = n.y, gx = n.gx, residual = n.g_residual, product = n.g_product,
-          weights = n.w]<bool IN_STATISTICS, bool IN_W>(long s, long w, auto count) {
+          weights = n.w]<bool IN_STATISTICS, bool IN_W>(Index s, Index w, auto count) {
     auto of = [&](const double* p) { return value<IN_STATISTICS>(p + s, count); };
     Doubles mean = of(k.mean), r = of(k.r), a = of(k.a), b = of(k.b), c = of(k.c), weight{};
     if constexpr (SECOND == Second::w) weight = value<IN_W>(weights + w, count);
-    return [=](long i) {
+    return [=](Index i) {
       Doubles h = load_doubles(g + i, count), centred = load_doubles(x + i, count) - mean;
       if constexpr (SECOND == Second::y) h = gradient<SECOND>(h, load_doubles(y + i, count));
       if (residual) store_doubles(residual + i, one_nan(h), count);
@@ -184,7 +184,7 @@ auto to_gx(const Norm<T>& n, const Coefficients& k) {
 
 // The coefficients at `at`, of the four sums of Gradient; returns Σh·x̂.
 template <class T>
-double set(const Norm<T>& n, const Coefficients& k, long at, const double* s, double first, double weight) {
+double set(const Norm<T>& n, const Coefficients& k, Index at, const double* s, double first, double weight) {
   double count = size(n.reduced) ? size(n.reduced) : 1;
   Moments m = moments(n, s[2], s[3], first);
   double product = (s[1] - m.d * s[0]) * m.r, a = m.r * weight;
@@ -197,12 +197,12 @@ double set(const Norm<T>& n, const Coefficients& k, long at, const double* s, do
 template <Second SECOND, class T>
 void backward(const Norm<T>& n) {
   auto o = gradient_of<SECOND>(n);
-  long outputs = size(n.kept);
+  Index outputs = size(n.kept);
   double* room = reinterpret_cast<double*>(workspace((5 * outputs + waiting<Gradient<SECOND>>(o)) * sizeof(double)));
   Coefficients k = five(room, outputs);
   bool is_swept = stays_in_cache(n, o);
   Axes<3> outer = without_run(n.reduced);
-  auto finish = [&](long output, const double* s, double first) {
+  auto finish = [&](Index output, const double* s, double first) {
     Walk<3> walk(n.kept, output);
     bool is_own = n.weights == Weights::own;
     double product = set(n, k, walk.at[in_statistics], s, first, is_own && n.w ? double(n.w[walk.at[in_w]]) : 1);
@@ -220,58 +220,58 @@ void backward(const Norm<T>& n) {
 // eighth row, and adds what the row gives the gradients of the weights to its own sums.
 template <class T>
 void backward_of_rows(const Norm<T>& n) {
-  long rows = size(n.kept), length = size(n.reduced), blocks = lane_blocks(rows), width = 2 * length;
+  Index rows = size(n.kept), length = size(n.reduced), blocks = lane_blocks(rows), width = 2 * length;
   double* room = reinterpret_cast<double*>(workspace((5 * rows + blocks * lane_count * width) * sizeof(double)));
   Coefficients k = five(room, rows);
   double* sums = room + 5 * rows;
-  share_out(blocks * lane_count, double(rows) * length, 0, [&](long task, long end, char*) {
+  share_out(blocks * lane_count, double(rows) * length, 0, [&](Index task, Index end, char*) {
     for (; task < end; task++) {
       double *gw = sums + task * width, *gb = gw + length;
-      for (long i = 0; i < width; i++) gw[i] = 0;
-      long block = task / lane_count, behind = smaller((block + 1) * lane_block, rows);
-      for (long row = block * lane_block + task % lane_count; row < behind; row += lane_count) {
+      for (Index i = 0; i < width; i++) gw[i] = 0;
+      Index block = task / lane_count, behind = smaller((block + 1) * lane_block, rows);
+      for (Index row = block * lane_block + task % lane_count; row < behind; row += lane_count) {
         const T *g = n.g + row * length, *x = n.x + row * length, *w = n.w;
         T* gx = n.gx + row * length;
         double first = n.is_centred && length ? x[0] : 0, s[4];
-        lane_sums<4>(length, [=](long i, auto count, Doubles* t) {
+        lane_sums<4>(length, [=](Index i, auto count, Doubles* t) {
           Doubles values[] = {load_doubles(g + i, count), broadcast(1.0), load_doubles(x + i, count)};
           if (w) values[1] = load_doubles(w + i, count);
           Gradient<Second::w>{}(values, broadcast(first), nullptr, t);
         }, s);
         set(n, k, row, s, first, 1);
         double mean = k.mean[row], r = k.r[row], a = k.a[row], b = k.b[row], c = k.c[row];
-        auto put = [=](long i, auto count) {
+        auto put = [=](Index i, auto count) {
           Doubles gi = load_doubles(g + i, count), centred = load_doubles(x + i, count) - mean;
           store_doubles(gw + i, load_doubles(gw + i, count) + gi * (centred * r), count);
           store_doubles(gb + i, load_doubles(gb + i, count) + gi, count);
           if (w) gi *= load_doubles(w + i, count);
           store_doubles(gx + i, one_nan(gi * a + centred * b + c), count);
         };
-        long i = 0;
+        Index i = 0;
         for (; i + lanes<double> <= length; i += lanes<double>) put(i, Whole{});
         if (i < length) put(i, length - i);
       }
     }
   });
-  for (long block = 0; block < blocks; block++)  // into the places of lanes that have been added up already
-    for (long i = 0; i < width; i++)
+  for (Index block = 0; block < blocks; block++)  // into the places of lanes that have been added up already
+    for (Index i = 0; i < width; i++)
       sums[block * width + i] = sum_of_lanes<Add>(sums + block * lane_count * width + i, width);
   tree_of_blocks(sums, blocks, width);
-  for (long i = 0; i < length && n.gw; i++) n.gw[i] = one_nan(T(sums[i]));
-  for (long i = 0; i < length && n.gb; i++) n.gb[i] = one_nan(T(sums[length + i]));
+  for (Index i = 0; i < length && n.gw; i++) n.gw[i] = one_nan(T(sums[i]));
+  for (Index i = 0; i < length && n.gb; i++) n.gb[i] = one_nan(T(sums[length + i]));
 }
 
 // ---------------------------------------------------------------------------------- statistics that are given
 template <class T>
 void set_given(const Norm<T>& n, const Coefficients& k) {
-  for (long at = size(n.kept); at-- > 0;) k.mean[at] = n.mean[at], k.r[at] = 1 / sqrt(double(n.var[at]) + n.eps);
+  for (Index at = size(n.kept); at-- > 0;) k.mean[at] = n.mean[at], k.r[at] = 1 / sqrt(double(n.var[at]) + n.eps);
 }
 
 template <Second SECOND, class T>
 void backward_of_given(const Norm<T>& n) {
   using Term = GradientOfGiven<SECOND>;
   auto o = gradient_of<SECOND>(n);
-  long outputs = size(n.kept);
+  Index outputs = size(n.kept);
   double* room = reinterpret_cast<double*>(workspace((6 * outputs + waiting<Term>(o)) * sizeof(double)));
   Coefficients k = five(room, outputs);
   set_given(n, k);
@@ -280,10 +280,10 @@ void backward_of_given(const Norm<T>& n) {
   double* mean = room + 5 * outputs;
   term.parameters[0] = mean;
   Walk<3> walk(n.kept, 0);
-  for (long output = 0; output < outputs; output++, walk.next()) mean[output] = k.mean[walk.at[in_statistics]];
-  auto finish = [&](long output, const double* s, double) {
+  for (Index output = 0; output < outputs; output++, walk.next()) mean[output] = k.mean[walk.at[in_statistics]];
+  auto finish = [&](Index output, const double* s, double) {
     Walk<3> walk(n.kept, output);
-    long at = walk.at[in_statistics];
+    Index at = walk.at[in_statistics];
     double r = k.r[at], scale = r * (n.w ? double(n.w[walk.at[in_w]]) : 1), gw = s[1] * r;
     k.a[at] = scale;
     n.gw[at] = one_nan(T(gw));
@@ -293,9 +293,9 @@ void backward_of_given(const Norm<T>& n) {
   };
   reduce(o, term, room + 6 * outputs, finish);
   sweep(n, [=, g = n.g, y = n.y, gx = n.gx, residual = n.g_residual]<bool IN_STATISTICS, bool IN_W>(
-               long s, long, auto count) {
+               Index s, Index, auto count) {
     Doubles scale = value<IN_STATISTICS>(k.a + s, count);
-    return [=](long i) {
+    return [=](Index i) {
       Doubles passed = load_doubles(g + i, count);
       if constexpr (SECOND == Second::y) passed = gradient<SECOND>(passed, load_doubles(y + i, count));
       if (residual) store_doubles(residual + i, one_nan(passed), count);
@@ -320,7 +320,7 @@ void norm_backward(const Norm<T>& n) {
 
 template <class T>
 void batch_norm_inference_forward(const Norm<T>& n) {
-  long outputs = size(n.kept);
+  Index outputs = size(n.kept);
   Coefficients c = five(reinterpret_cast<double*>(workspace(5 * outputs * sizeof(double))), outputs);
   set_given(n, c);
   sweep(n, to_y(n, c));

@@ -18,30 +18,30 @@ namespace {
 template <class T, int INPUTS, bool HAS_RESULTS, class F>
 void each_row(const Rows& rows, const F& f) {
   constexpr int wide = INPUTS + HAS_RESULTS, together = 16;
-  long n = rows.n, count = rows.count();
+  Index n = rows.n, count = rows.count();
   bool is_apart[wide], is_any_apart = false;
   for (int k = 0; k < wide; k++) is_any_apart |= is_apart[k] = rows.of[k].step != 1 && n > 1;
-  long tasks = count * n >> 14, least = count < 8 * threads() ? count : 8 * threads();
+  Index tasks = count * n >> 14, least = count < 8 * threads() ? count : 8 * threads();
   tasks = tasks < 1 ? 1 : tasks > least ? least : tasks;
   size_t bytes = (1 + is_any_apart * wide * together) * n * sizeof(T);
-  parallel(tasks, bytes, [&](long task, char* scratch) {
+  parallel(tasks, bytes, [&](Index task, char* scratch) {
     T *e = reinterpret_cast<T*>(scratch), *gathered = e + n;
-    long end = (task + 1) * count / tasks;
-    for (long first = task * count / tasks; first < end;) {
-      long now = !is_any_apart ? 1 : end - first < together ? end - first : together;
+    Index end = (task + 1) * count / tasks;
+    for (Index first = task * count / tasks; first < end;) {
+      Index now = !is_any_apart ? 1 : end - first < together ? end - first : together;
       T* from[wide][together];
       for (int k = 0; k < wide; k++) {
-        for (long r = 0; r < now; r++) from[k][r] = rows.begin<T>(k, first + r);
-        for (long j = 0; j < n && k < INPUTS && is_apart[k]; j++)
-          for (long r = 0; r < now; r++) gathered[(k * together + r) * n + j] = from[k][r][j * rows.of[k].step];
+        for (Index r = 0; r < now; r++) from[k][r] = rows.begin<T>(k, first + r);
+        for (Index j = 0; j < n && k < INPUTS && is_apart[k]; j++)
+          for (Index r = 0; r < now; r++) gathered[(k * together + r) * n + j] = from[k][r][j * rows.of[k].step];
       }
-      for (long r = 0; r < now; r++) {
+      for (Index r = 0; r < now; r++) {
         T* at[wide];
         for (int k = 0; k < wide; k++) at[k] = is_apart[k] ? gathered + (k * together + r) * n : from[k][r];
         f(first + r, at, e);
       }
-      for (long j = 0; j < n && HAS_RESULTS && is_apart[wide - 1]; j++)
-        for (long r = 0; r < now; r++)
+      for (Index j = 0; j < n && HAS_RESULTS && is_apart[wide - 1]; j++)
+        for (Index r = 0; r < now; r++)
           from[wide - 1][r][j * rows.of[wide - 1].step] = gathered[((wide - 1) * together + r) * n + j];
       first += now;
     }
@@ -50,8 +50,8 @@ void each_row(const Rows& rows, const F& f) {
 
 // f(i, count) for i = 0, 16, …: in steps of a vector, the last one perhaps not whole.
 template <class T, class F>
-inline void each_vector(long n, const F& f) {
-  long i = 0;
+inline void each_vector(Index n, const F& f) {
+  Index i = 0;
   for (; i + lanes<T> <= n; i += lanes<T>) f(i, Whole{});
   if (i < n) f(i, n - i);
 }
@@ -76,11 +76,11 @@ inline double ln(double x) { return log<double>(broadcast(x))[0]; }
 
 // The largest number. A NaN is passed over: the sum of the exponentials makes up for it.
 template <class T>
-inline T largest(const T* x, long n) {
+inline T largest(const T* x, Index n) {
   constexpr int many = 4;
   const T infinity = static_cast<T>(__builtin_inf());
   T most = -infinity;
-  long i = 0;
+  Index i = 0;
   if (n >= many * lanes<T>) {
     Vector<T> m[many];
     for (int k = 0; k < many; k++) m[k] = broadcast(-infinity);
@@ -98,19 +98,19 @@ inline T largest(const T* x, long n) {
 
 // e[i] = exp(x[i] − m), and their lane sum: NaN if an x is, or infinite. e may be x.
 template <class T>
-inline double exponentials(const T* x, long n, T m, T* e) {
-  each_vector<T>(n, [&](long i, auto count) {
+inline double exponentials(const T* x, Index n, T m, T* e) {
+  each_vector<T>(n, [&](Index i, auto count) {
     store_first(e + i, decay(load_first<Vector<T>>(x + i, count) - m), count);
   });
   double sum;
-  lane_sums<1>(n, [&](long i, auto count, Vector<double>* t) { t[0] = load_doubles(e + i, count); }, &sum);
+  lane_sums<1>(n, [&](Index i, auto count, Vector<double>* t) { t[0] = load_doubles(e + i, count); }, &sum);
   return sum;
 }
 
 // y[i] = e[i]·r. If the sum was no number, none of the row is one.
 template <class T>
-inline void shares(const T* e, long n, T r, T* y) {
-  each_vector<T>(n, [&](long i, auto count) {
+inline void shares(const T* e, Index n, T r, T* y) {
+  each_vector<T>(n, [&](Index i, auto count) {
     store_first(y + i, r == r ? load_first<Vector<T>>(e + i, count) * r : broadcast(one_nan(r)), count);
   });
 }

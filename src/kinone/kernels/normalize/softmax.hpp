@@ -10,23 +10,23 @@ struct Rows {
   static constexpr int most_axes = 64, most_operands = 4;
   struct Operand {
     void* data;
-    long step;  // from one number of a row to the next; 0 for an array without that axis
-    long strides[most_axes];
+    Index step;  // from one number of a row to the next; 0 for an array without that axis
+    Index strides[most_axes];
   };
 
-  long n = 0;    // numbers in a row
+  Index n = 0;    // numbers in a row
   int axes = 0;  // that say which rows there are; the last one moves fastest
-  long shape[most_axes];
+  Index shape[most_axes];
   Operand of[most_operands];
 
-  long count() const {
-    long count = 1;
+  Index count() const {
+    Index count = 1;
     for (int axis = 0; axis < axes; axis++) count *= shape[axis];
     return count;
   }
   // Where row i of an operand begins.
   template <class T>
-  T* begin(int operand, long i) const {
+  T* begin(int operand, Index i) const {
     T* p = static_cast<T*>(of[operand].data);
     for (int axis = axes; axis-- > 0 && i; i /= shape[axis])
       p += (axis ? i % shape[axis] : i) * of[operand].strides[axis];

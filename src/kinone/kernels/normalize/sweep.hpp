@@ -17,9 +17,9 @@ inline Doubles value(const T* p, Count count) {
 // returns the function that computes them, of their place in x. `at`: where the numbers begin, in each way. Do
 // statistics and weights move along with them?
 template <bool IN_STATISTICS, bool IN_W, class F>
-void sweep_run(const long* at, long length, const F& given) {
+void sweep_run(const Index* at, Index length, const F& given) {
   const F f = given;  // a copy is kept in registers, whatever is stored meanwhile
-  long x = at[in_x], s = at[in_statistics], w = at[in_w], j = 0;
+  Index x = at[in_x], s = at[in_statistics], w = at[in_w], j = 0;
   auto load_all = [&](auto count) {
     return f.template operator()<IN_STATISTICS, IN_W>(s + j * IN_STATISTICS, w + j * IN_W, count);
   };
@@ -33,9 +33,9 @@ void sweep_run(const long* at, long length, const F& given) {
 }
 
 template <class F>
-void sweep_run(const Axes<3>& axes, const long* at, const F& f) {
+void sweep_run(const Axes<3>& axes, const Index* at, const F& f) {
   bool in_s = run_step(axes, in_statistics), in_weights = run_step(axes, in_w);
-  long length = run(axes);
+  Index length = run(axes);
   if (in_s) return in_weights ? sweep_run<true, true>(at, length, f) : sweep_run<true, false>(at, length, f);
   in_weights ? sweep_run<false, true>(at, length, f) : sweep_run<false, false>(at, length, f);
 }
@@ -44,10 +44,10 @@ void sweep_run(const Axes<3>& axes, const long* at, const F& f) {
 template <class T, class F>
 void sweep(const Norm<T>& n, const F& f) {
   Axes<3> outer = without_run(n.all);
-  long runs = size(outer);
-  share_out(runs, double(runs) * run(n.all), 0, [&](long begin, long end, char*) {
+  Index runs = size(outer);
+  share_out(runs, double(runs) * run(n.all), 0, [&](Index begin, Index end, char*) {
     Walk<3> walk(outer, runs - end);
-    for (long i = begin; i < end; i++, walk.next()) sweep_run(n.all, walk.at, f);
+    for (Index i = begin; i < end; i++, walk.next()) sweep_run(n.all, walk.at, f);
   });
 }
 
@@ -55,8 +55,8 @@ void sweep(const Norm<T>& n, const F& f) {
 template <class T, class F>
 void sweep_output(const Norm<T>& n, const Axes<3>& outer, const Walk<3>& output, const F& f) {
   Walk<3> walk(outer, 0);
-  for (long runs = size(outer); runs > 0; runs--, walk.next()) {
-    long at[3];
+  for (Index runs = size(outer); runs > 0; runs--, walk.next()) {
+    Index at[3];
     for (int way = 0; way < 3; way++) at[way] = output.at[way] + walk.at[way];
     sweep_run(n.reduced, at, f);
   }

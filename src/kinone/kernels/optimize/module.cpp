@@ -11,7 +11,7 @@ namespace {
 using List = nb::list;
 using Lists = std::vector<nb::handle>;  // arrays of every parameter; None where there are no such states
 
-double power(double x, long n) {
+double power(double x, Index n) {
   double y = 1;
   for (; n; n >>= 1, x *= x)
     if (n & 1) y *= x;
@@ -24,9 +24,9 @@ struct Extent {
   bool is_written;
 
   Extent(const Array& x, bool is_written) : begin(x.data<char>()), end(begin), is_written(is_written) {
-    long bytes = x.type == 'd' ? 8 : x.type == 'f' ? 4 : 2;
+    Index bytes = x.type == 'd' ? 8 : x.type == 'f' ? 4 : 2;
     for (int axis = 0; axis < x.axes(); axis++) {
-      long reach = (x.length(axis) - 1) * x.stride(axis) * bytes;
+      Index reach = (x.length(axis) - 1) * x.stride(axis) * bytes;
       (reach < 0 ? begin : end) += reach;
     }
     end += bytes;
@@ -129,7 +129,7 @@ void set_decay(auto& u, double weight_decay, double lr, bool is_decoupled) {
   else u.decay = weight_decay;
 }
 
-void set_moments(auto& u, double beta1, double beta2, double eps, long step) {
+void set_moments(auto& u, double beta1, double beta2, double eps, Index step) {
   u.rest1 = 1 - beta1, u.beta2 = beta2, u.rest2 = 1 - beta2, u.eps = eps;
   u.root = 1 / std::sqrt(1 - power(beta2, step));
 }
@@ -144,7 +144,7 @@ nb::object sgd_update(nb::handle params, nb::handle grads, nb::handle momenta, d
 }
 
 nb::object adam_update(nb::handle params, nb::handle grads, nb::handle averages, nb::handle squares,
-                       nb::handle largest, long step, double lr, double beta1, double beta2, double eps,
+                       nb::handle largest, Index step, double lr, double beta1, double beta2, double eps,
                        double weight_decay, bool is_decoupled, double scale) {
   return update("adam_update", Rule::adam, {params, grads, averages, squares, largest}, [&](auto& u) {
     u.scale = scale, u.lr = lr / (1 - power(beta1, step)), u.has_average = !largest.is_none();
@@ -152,7 +152,7 @@ nb::object adam_update(nb::handle params, nb::handle grads, nb::handle averages,
   });
 }
 
-nb::object nadam_update(nb::handle params, nb::handle grads, nb::handle averages, nb::handle squares, long step,
+nb::object nadam_update(nb::handle params, nb::handle grads, nb::handle averages, nb::handle squares, Index step,
                         double lr, double beta1, double beta2, double eps, double weight_decay, bool is_decoupled,
                         double mu, double mu_next, double mu_product, double scale) {
   return update("nadam_update", Rule::nadam, {params, grads, averages, squares}, [&](auto& u) {
@@ -171,7 +171,7 @@ nb::object rmsprop_update(nb::handle params, nb::handle grads, nb::handle square
   });
 }
 
-nb::object adagrad_update(nb::handle params, nb::handle grads, nb::handle sums, long step, double lr, double lr_decay,
+nb::object adagrad_update(nb::handle params, nb::handle grads, nb::handle sums, Index step, double lr, double lr_decay,
                           double eps, double weight_decay, double scale) {
   return update("adagrad_update", Rule::adagrad, {params, grads, sums}, [&](auto& u) {
     u.scale = scale, u.lr = lr / (1 + (step - 1) * lr_decay), u.eps = eps;

@@ -22,34 +22,34 @@
 namespace kinone::KINONE_ISA {
 namespace {
 
-constexpr long block = 1 << 14;  // numbers of a task
-constexpr long alone = 1 << 15;  // numbers that one thread has done before another has come
+constexpr Index block = 1 << 14;  // numbers of a task
+constexpr Index alone = 1 << 15;  // numbers that one thread has done before another has come
 
 // f(x) changes the numbers of ARRAYS arrays, a vector each; the gradient's, x[1], are not written.
 template <int ARRAYS, class T, class F>
 void each(const Update<T>& u, const F& f) {
-  constexpr long n = lanes<T>;
-  long tasks = 0, numbers = 0;
-  for (long k = 0; k < u.count; k++) tasks += (u.parameters[k].size + block - 1) / block, numbers += u.parameters[k].size;
-  auto work = [&](long task, char*) {
+  constexpr Index n = lanes<T>;
+  Index tasks = 0, numbers = 0;
+  for (Index k = 0; k < u.count; k++) tasks += (u.parameters[k].size + block - 1) / block, numbers += u.parameters[k].size;
+  auto work = [&](Index task, char*) {
     const Parameter<T>* p = u.parameters;
-    for (long blocks; task >= (blocks = (p->size + block - 1) / block); p++) task -= blocks;
-    long begin = task * block, end = p->size - begin < block ? p->size : begin + block;
+    for (Index blocks; task >= (blocks = (p->size + block - 1) / block); p++) task -= blocks;
+    Index begin = task * block, end = p->size - begin < block ? p->size : begin + block;
     T* at[ARRAYS];
     for (int a = 0; a < ARRAYS; a++) at[a] = p->at[a];
-    auto some = [&](long i, auto count) {
+    auto some = [&](Index i, auto count) {
       Vector<T> x[ARRAYS];
       for (int a = 0; a < ARRAYS; a++) x[a] = load_first<Vector<T>>(at[a] + i, count);
       f(x);
       for (int a = 0; a < ARRAYS; a++)
         if (a != 1) store_first(at[a] + i, one_nan(x[a]), count);
     };
-    long i = begin;
+    Index i = begin;
     for (; i + n <= end; i += n) some(i, Whole{});
     if (i < end) some(i, end - i);
   };
   if (numbers > alone) return parallel(tasks, 0, work);
-  for (long task = 0; task < tasks; task++) work(task, nullptr);
+  for (Index task = 0; task < tasks; task++) work(task, nullptr);
 }
 
 // The factors of an update in every lane.
@@ -171,21 +171,21 @@ void updated(const Update<T>& u) {
 
 // Σ x², a lane sum of float64.
 template <class T>
-double sum_of_squares(const T* x, long size) {
-  long blocks = lane_blocks(size);
+double sum_of_squares(const T* x, Index size) {
+  Index blocks = lane_blocks(size);
   double* sums = reinterpret_cast<double*>(workspace(blocks * sizeof(double)));
-  constexpr long at_once = 16;
-  auto work = [&](long task, char*) {
-    for (long b = task * at_once; b < blocks && b < (task + 1) * at_once; b++) {
-      long begin = b * lane_block, end = size - begin < lane_block ? size : begin + lane_block;
-      block_sums<1>(begin, end, [&](long i, auto count, Vector<double>* t) {
+  constexpr Index at_once = 16;
+  auto work = [&](Index task, char*) {
+    for (Index b = task * at_once; b < blocks && b < (task + 1) * at_once; b++) {
+      Index begin = b * lane_block, end = size - begin < lane_block ? size : begin + lane_block;
+      block_sums<1>(begin, end, [&](Index i, auto count, Vector<double>* t) {
         Vector<double> y = load_doubles(x + i, count);
         t[0] = y * y;
       }, sums + b);
     }
   };
   if (size > alone) parallel((blocks + at_once - 1) / at_once, 0, work);
-  else for (long task = 0; task * at_once < blocks; task++) work(task, nullptr);
+  else for (Index task = 0; task * at_once < blocks; task++) work(task, nullptr);
   tree_of_blocks(sums, blocks, 1);
   return sums[0];
 }
@@ -194,7 +194,7 @@ double sum_of_squares(const T* x, long size) {
 
 void update(const Update<float>& u) { updated(u); }
 void update(const Update<double>& u) { updated(u); }
-double squares(const float* x, long size) { return sum_of_squares(x, size); }
-double squares(const double* x, long size) { return sum_of_squares(x, size); }
+double squares(const float* x, Index size) { return sum_of_squares(x, size); }
+double squares(const double* x, Index size) { return sum_of_squares(x, size); }
 
 }  // namespace kinone::KINONE_ISA

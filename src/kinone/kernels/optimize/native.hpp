@@ -11,7 +11,7 @@ enum class Rule { sgd, adam, nadam, rmsprop, adagrad, lion, ema };
 template <class T>
 struct Parameter {
   static constexpr int most = 5;
-  long size;
+  Index size;
   T* at[most];
 };
 
@@ -20,7 +20,7 @@ template <class T>
 struct Update {
   Rule rule;
   const Parameter<T>* parameters;
-  long count;
+  Index count;
   T scale, lr;               // of the gradients; of the step, bias correction included
   T decay, kept;             // what is added to the gradient, 0: nothing; what is kept of a parameter
   T beta1, rest1, beta2, rest2;  // β and 1 − β; SGD: momentum and 1 − dampening first, RMSprop: momentum first, α second
@@ -32,8 +32,8 @@ struct Update {
 KINONE_IN_EACH_ISA(
   void update(const Update<float>&);
   void update(const Update<double>&);
-  double squares(const float* x, long size);  // Σ x²
-  double squares(const double* x, long size);
+  double squares(const float* x, Index size);  // Σ x²
+  double squares(const double* x, Index size);
 )
 
 }  // namespace kinone

@@ -8,8 +8,8 @@
 namespace kinone {
 namespace {
 
-using Numbers = std::vector<long>;
-using Pairs = std::vector<std::pair<long, long>>;
+using Numbers = std::vector<Index>;
+using Pairs = std::vector<std::pair<Index, Index>>;
 
 // The windows of one to three axes, the lacking ones filled in: (length) as (1, 1, length), (h, w) as (h, 1, w).
 struct Filled {
@@ -39,7 +39,7 @@ bool are_for(int axes, std::initializer_list<size_t> lengths) {
 
 bool are_positive(std::initializer_list<const Numbers*> all) {
   for (const Numbers* numbers : all)
-    for (long number : *numbers)
+    for (Index number : *numbers)
       if (number < 1) return false;
   return true;
 }
@@ -92,15 +92,15 @@ nb::object max_pool_forward(nb::handle x_object, const Numbers& kernel, const Nu
   if (!given.is_floating() || !are_for(axes, {kernel.size(), stride.size(), padding.size(), dilation.size(), out.size()}))
     return left_to_reference();
   char type = given.type;
-  long area = 1;
-  for (long length : spatial(given)) area *= length;
+  Index area = 1;
+  for (Index length : spatial(given)) area *= length;
   if (!are_positive({&kernel, &stride, &dilation}) || area > 0x7fffffff) return left_to_reference();
   Array x = images(x_object, std::move(given));
   Filled filled(x, spatial(x), out, kernel, stride, padding, dilation);
   nb::object y = empty("max_pool", shape_of(x, out), x.type, order(x));
   nb::object indices = empty("max_pool", shape_of(x, out), 'q', order(x));
   auto run = [&]<class T>(T) {
-    MaxPool<T> m{view<T>(x), filled.windows, Array(y).data<T>(), Array(indices).data<long>()};
+    MaxPool<T> m{view<T>(x), filled.windows, Array(y).data<T>(), Array(indices).data<Index>()};
     compute("max_pool", work(x, filled.windows), [&] { KINONE_CALL(max_pool_forward(m)); });
   };
   if (!is_empty(shape_of(x, out))) x.type == 'f' ? run(0.0f) : run(0.0);
@@ -122,12 +122,12 @@ nb::object max_pool_backward(nb::handle g_object, nb::handle indices_object, con
   nb::object x = empty("max_unpool", shape_of(g, size), g.type, is_last ? channels_last(g.axes()) : Shape{});
   bool is_inside = true;
   auto run = [&]<class T>(T) {
-    long area = 1, positions = 1;
-    for (long length : size) area *= length;
-    for (long length : spatial(g)) positions *= length;
+    Index area = 1, positions = 1;
+    for (Index length : size) area *= length;
+    for (Index length : spatial(g)) positions *= length;
     Images<T> from = view<T>(g);
     from.is_channels_last = is_last;
-    MaxPoolBackward<T> m{from, indices.data<long>(), positions, area, Array(x).data<T>()};
+    MaxPoolBackward<T> m{from, indices.data<Index>(), positions, area, Array(x).data<T>()};
     compute("max_unpool", g.size() + from.batch * from.channels * area,
             [&] { is_inside = KINONE_CALL(max_pool_backward(m)); });
   };

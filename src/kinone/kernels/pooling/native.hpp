@@ -7,7 +7,7 @@ namespace kinone {
 
 // Along each of three spatial axes; an image with fewer has 1s for those that it lacks.
 struct Windows {
-  long size[3], out[3], kernel[3], stride[3], before[3], dilation[3];
+  Index size[3], out[3], kernel[3], stride[3], before[3], dilation[3];
 };
 
 // `batch` images of `channels` planes. Either the channels of a position lie side by side, images `apart` and positions
@@ -15,9 +15,9 @@ struct Windows {
 template <class T>
 struct Images {
   const T* data;
-  long batch, channels;
+  Index batch, channels;
   bool is_channels_last;
-  long apart, step[3];
+  Index apart, step[3];
 };
 
 template <class T>
@@ -25,21 +25,21 @@ struct MaxPool {
   Images<T> x;
   Windows windows;
   T* y;
-  long* indices;
+  Index* indices;
 };
 
 template <class T>
 struct MaxPoolBackward {
   Images<T> g;
-  const long* indices;  // like g, which has no gaps
-  long positions, area;  // of g and x
+  const Index* indices;  // like g, which has no gaps
+  Index positions, area;  // of g and x
   T* x;
 };
 
 // By what a window is divided: a step of 0 repeats.
 struct Counts {
   const double* data;
-  long step[3];
+  Index step[3];
 };
 
 template <class T>

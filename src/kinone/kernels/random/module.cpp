@@ -7,7 +7,7 @@
 namespace kinone {
 namespace {
 
-bool read(nb::handle number, unsigned long& value) {
+bool read(nb::handle number, Size& value) {
   nb::object index = nb::steal(PyNumber_Index(number.ptr()));
   if (index.is_valid()) value = PyLong_AsUnsignedLong(index.ptr());
   bool is_read = !PyErr_Occurred();
@@ -24,7 +24,7 @@ bool read(nb::handle number, double& value) {
 }
 
 bool read(nb::handle key, nb::handle step, nb::handle start, nb::handle count, Draw& d) {
-  unsigned long words[2] = {}, n = 0;
+  Size words[2] = {}, n = 0;
   if (!read(key[0], words[0]) || !read(key[1], words[1]) || !read(step, d.step) || !read(start, d.start) ||
       !read(count, n))
     return false;
@@ -95,14 +95,14 @@ nb::object integers(nb::handle key, nb::handle step, nb::handle start, nb::handl
   Draw d;
   if (!PyLong_CheckExact(low_object.ptr()) || !PyLong_CheckExact(high_object.ptr())) return left_to_reference();
   int low_beyond, high_beyond;
-  long low = PyLong_AsLongAndOverflow(low_object.ptr(), &low_beyond);
-  long high = PyLong_AsLongAndOverflow(high_object.ptr(), &high_beyond);
+  Index low = PyLong_AsLongAndOverflow(low_object.ptr(), &low_beyond);
+  Index high = PyLong_AsLongAndOverflow(high_object.ptr(), &high_beyond);
   if (low_beyond || high_beyond || low >= high || !read(key, step, start, count, d)) return left_to_reference();
-  unsigned long span = static_cast<unsigned long>(high) - low;
+  Size span = static_cast<Size>(high) - low;
   if (span > 1UL << 32) return left_to_reference();
   nb::object y = empty("integers", {d.count}, 'q');
   Array to(y);
-  compute("integers", d.count, [&] { KINONE_CALL(integers(d, low, span, to.data<long>())); });
+  compute("integers", d.count, [&] { KINONE_CALL(integers(d, low, span, to.data<Index>())); });
   return y;
 }
 

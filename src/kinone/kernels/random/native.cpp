@@ -14,24 +14,24 @@ namespace kinone::KINONE_ISA {
 namespace {
 
 constexpr int group = 2 * lanes<double>;  // elements that a vector of counters gives
-constexpr long share = 1 << 14;
+constexpr Index share = 1 << 14;
 
 // part(first, last) for shares of the elements.
 template <class F>
-void in_shares(long count, const F& part) {
+void in_shares(Index count, const F& part) {
   if (count <= share) return part(0, count);
-  parallel((count + share - 1) / share, 0, [&](long task, char*) {
-    long last = (task + 1) * share;
+  parallel((count + share - 1) / share, 0, [&](Index task, char*) {
+    Index last = (task + 1) * share;
     part(task * share, last < count ? last : count);
   });
 }
 
 // y[i] for i in [first, last); f(pair, to) puts a group of them side by side.
 template <class T, class F>
-void fill(const Draw& d, T* y, long first, long last, const F& f) {
-  long skipped = (d.start + first) & 1;
-  unsigned long counter = (d.start + first) / 2;
-  for (long i = first - skipped; i < last; i += group, counter += lanes<double>) {
+void fill(const Draw& d, T* y, Index first, Index last, const F& f) {
+  Index skipped = (d.start + first) & 1;
+  Size counter = (d.start + first) / 2;
+  for (Index i = first - skipped; i < last; i += group, counter += lanes<double>) {
     Pair words = philox(d, counter);
     if (i >= first && i + group <= last) {
       f(words, y + i);
@@ -39,7 +39,7 @@ void fill(const Draw& d, T* y, long first, long last, const F& f) {
     }
     T all[group];
     f(words, all);
-    for (long j = 0; j < group; j++)
+    for (Index j = 0; j < group; j++)
       if (i + j >= first && i + j < last) y[i + j] = all[j];
   }
 }
@@ -56,7 +56,7 @@ inline void interleave(T* to, V even, V odd, Indices<i...>) {
 
 template <class T, class F>
 void draw(const Draw& d, T* y, const F& f) {
-  in_shares(d.count, [&](long first, long last) {
+  in_shares(d.count, [&](Index first, Index last) {
     fill(d, y, first, last, [&](const Pair& words, T* to) {
       interleave(to, f(words.even), f(words.odd), typename Counted<lanes<double>>::type{});
     });
@@ -64,25 +64,25 @@ void draw(const Draw& d, T* y, const F& f) {
 }
 
 // u < p exactly if ⌊w/2¹²⌋ < this: those k with k + ½ < p·2⁵².
-long limit(double p) {
+Index limit(double p) {
   double scaled = p * 0x1p52;
-  long whole = scaled;
+  Index whole = scaled;
   return whole + (scaled - whole > 0.5);
 }
 
 // All bits of an element's number set if its word is below the limit.
-inline void put_mask(const Pair& words, long limit, long* to) {
-  auto is_below = [&](Words w) { return reinterpret_cast<Vector<long>>(w >> 12) < limit; };
+inline void put_mask(const Pair& words, Index limit, Index* to) {
+  auto is_below = [&](Words w) { return reinterpret_cast<Vector<Index>>(w >> 12) < limit; };
   interleave(to, is_below(words.even), is_below(words.odd), typename Counted<lanes<double>>::type{});
 }
 
-inline void put_mask(const Pair& words, long limit, int* to) {
-  auto is_below = [&](Words w) { return reinterpret_cast<Words>(reinterpret_cast<Vector<long>>(w >> 12) < limit); };
+inline void put_mask(const Pair& words, Index limit, int* to) {
+  auto is_below = [&](Words w) { return reinterpret_cast<Words>(reinterpret_cast<Vector<Index>>(w >> 12) < limit); };
   Words both = (is_below(words.even) & 0xFFFFFFFF) | (is_below(words.odd) & 0xFFFFFFFF00000000);
   store(to, reinterpret_cast<Vector<int>>(both));
 }
 
-inline void put_mask(const Pair& words, long limit, bool* to) {
+inline void put_mask(const Pair& words, Index limit, bool* to) {
   int mask[group];
   put_mask(words, limit, mask);
   auto bytes = __builtin_convertvector(load<Vector<int>>(mask), Vector<signed char, group>);
@@ -100,37 +100,37 @@ inline void apply(const Mask* mask, const T* x, T divisor, T* y, int n) {
 
 template <class Mask, class T>
 void drop(const Draw& d, double p, const Dropout<T>& m) {
-  long limit = KINONE_ISA::limit(1 - p);
+  Index limit = KINONE_ISA::limit(1 - p);
   T divisor = 1 - p;
   if (m.column == 1) {  // and the rest without gaps
-    in_shares(d.count, [&](long first, long last) {
+    in_shares(d.count, [&](Index first, Index last) {
       Mask mask[group];
-      for (long i = first; i < last; i += group) {
+      for (Index i = first; i < last; i += group) {
         put_mask(philox(d, i / 2), limit, mask);
         if (i + group <= last) {
           apply(mask, m.x + i, divisor, m.y + i, group);
           continue;
         }
-        for (long j = i; j < last; j++) m.y[j] = mask[j - i] ? one_nan(m.x[j] / divisor) : 0;
+        for (Index j = i; j < last; j++) m.y[j] = mask[j - i] ? one_nan(m.x[j] / divisor) : 0;
       }
     });
     return;
   }
   // Rows side by side: the masks of as many as a vector holds, then turned.
-  constexpr long some = lanes<T>;
-  long parts = (m.rows + some - 1) / some;
-  parallel(m.outer * parts, 2 * some * m.columns * sizeof(T), [&](long task, char* scratch) {
+  constexpr Index some = lanes<T>;
+  Index parts = (m.rows + some - 1) / some;
+  parallel(m.outer * parts, 2 * some * m.columns * sizeof(T), [&](Index task, char* scratch) {
     Mask *drawn = reinterpret_cast<Mask*>(scratch), *mask = drawn + some * m.columns;
-    long outer = task / parts, begin = task % parts * some, count = m.rows - begin < some ? m.rows - begin : some;
-    Draw here{{d.key[0], d.key[1]}, d.step, static_cast<unsigned long>((outer * m.rows + begin) * m.columns), 0};
+    Index outer = task / parts, begin = task % parts * some, count = m.rows - begin < some ? m.rows - begin : some;
+    Draw here{{d.key[0], d.key[1]}, d.step, static_cast<Size>((outer * m.rows + begin) * m.columns), 0};
     fill(here, drawn, 0, count * m.columns, [&](const Pair& words, Mask* to) { put_mask(words, limit, to); });
     transposed(mask, 0, some, m.columns, drawn, m.columns, count, m.columns);
-    long at = outer * m.outer_step + begin;
-    for (long j = 0; j < m.columns; j++, at += m.column, mask += some) {
+    Index at = outer * m.outer_step + begin;
+    for (Index j = 0; j < m.columns; j++, at += m.column, mask += some) {
       if (count == some) {
         apply(mask, m.x + at, divisor, m.y + at, some);
       } else {
-        for (long i = 0; i < count; i++) m.y[at + i] = mask[i] ? one_nan(m.x[at + i] / divisor) : 0;
+        for (Index i = 0; i < count; i++) m.y[at + i] = mask[i] ? one_nan(m.x[at + i] / divisor) : 0;
       }
     }
   });
@@ -145,10 +145,10 @@ void fill_uniform(const Draw& d, int bits, double low, double high, T* y) {
 template <class T>
 void fill_normal(const Draw& d, double mean, double std, T* y) {
   constexpr int some = 512, n = lanes<double>;
-  in_shares(d.count, [&](long begin, long end) {
+  in_shares(d.count, [&](Index begin, Index end) {
     double u[some], z[some], tails[some + n];
     int places[some + 1];
-    for (long first = begin; first < end; first += some) {
+    for (Index first = begin; first < end; first += some) {
       Draw here{{d.key[0], d.key[1]}, d.step, d.start + first, 0};
       int now = end - first < some ? end - first : some, count = 0;
       fill(here, u, 0, now, [](const Pair& words, double* to) {
@@ -177,21 +177,21 @@ void normal(const Draw& d, double mean, double std, float* y) { fill_normal(d, m
 void normal(const Draw& d, double mean, double std, double* y) { fill_normal(d, mean, std, y); }
 
 void bernoulli(const Draw& d, double p, bool* y) {
-  long limit = KINONE_ISA::limit(p);
-  in_shares(d.count, [&](long first, long last) {
+  Index limit = KINONE_ISA::limit(p);
+  in_shares(d.count, [&](Index first, Index last) {
     fill(d, y, first, last, [&](const Pair& words, bool* to) { put_mask(words, limit, to); });
   });
 }
 
 // low + ⌊w·span/2⁶⁴⌋, span ≤ 2³²
-void integers(const Draw& d, long low, unsigned long span, long* y) {
+void integers(const Draw& d, Index low, Size span, Index* y) {
   draw(d, y, [&](Words w) {
     Words carry = ((w & 0xFFFFFFFF) * span) >> 32;
-    return reinterpret_cast<Vector<long>>((((w >> 32) * span + carry) >> 32) + static_cast<unsigned long>(low));
+    return reinterpret_cast<Vector<Index>>((((w >> 32) * span + carry) >> 32) + static_cast<Size>(low));
   });
 }
 
 void dropout(const Draw& d, double p, const Dropout<float>& m) { drop<int>(d, p, m); }
-void dropout(const Draw& d, double p, const Dropout<double>& m) { drop<long>(d, p, m); }
+void dropout(const Draw& d, double p, const Dropout<double>& m) { drop<Index>(d, p, m); }
 
 }  // namespace kinone::KINONE_ISA

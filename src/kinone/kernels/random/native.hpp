@@ -8,8 +8,8 @@ namespace kinone {
 
 struct Draw {
   unsigned key[2];
-  unsigned long step, start;
-  long count;
+  Size step, start;
+  Index count;
 };
 
 // x as (outer, rows, columns), in which order its elements take theirs of the draw; y lies alike. Either all follow each
@@ -18,8 +18,8 @@ template <class T>
 struct Dropout {
   const T* x;
   T* y;
-  long outer, rows, columns;
-  long outer_step, column;
+  Index outer, rows, columns;
+  Index outer_step, column;
 };
 
 KINONE_IN_EACH_ISA(
@@ -28,7 +28,7 @@ KINONE_IN_EACH_ISA(
   void normal(const Draw&, double mean, double std, float* y);
   void normal(const Draw&, double mean, double std, double* y);
   void bernoulli(const Draw&, double p, bool* y);
-  void integers(const Draw&, long low, unsigned long span, long* y);
+  void integers(const Draw&, Index low, Size span, Index* y);
   void dropout(const Draw&, double p, const Dropout<float>&);
   void dropout(const Draw&, double p, const Dropout<double>&);
 )

@@ -7,7 +7,7 @@
 namespace kinone::KINONE_ISA {
 namespace {
 
-using Words = Vector<unsigned long>;
+using Words = Vector<Size>;
 using Reals = Vector<double>;
 
 // The words of elements 2n, 2n + 2, … and of 2n + 1, 2n + 3, …: a counter gives two.
@@ -17,7 +17,7 @@ struct Pair {
 
 // Of counters n, n + 1, …. Ten times c ← (hi(M₁c₂) ⊕ c₁ ⊕ k₀, lo(M₁c₂), hi(M₀c₀) ⊕ c₃ ⊕ k₁, lo(M₀c₀)), k ← k + W, each
 // 32-bit number in the lower half of a lane: what stands in the upper one is never looked at.
-inline Pair philox(const Draw& d, unsigned long n) {
+inline Pair philox(const Draw& d, Size n) {
   Words lane;
   for (int i = 0; i < lanes<double>; i++) lane[i] = i;
   Words c0 = lane + n, c1 = c0 >> 32, c2 = Words{} + d.step, c3 = c2 >> 32;
@@ -25,11 +25,11 @@ inline Pair philox(const Draw& d, unsigned long n) {
 #pragma GCC unroll 10
   for (int round = 0; round < 10; round++, k0 += 0x9E3779B9, k1 += 0xBB67AE85) {
     Words p0 = multiply_halves(c0, Words{} + 0xD2511F53), p1 = multiply_halves(c2, Words{} + 0xCD9E8D57);
-    c0 = (p1 >> 32) ^ c1 ^ static_cast<unsigned long>(k0);
-    c2 = (p0 >> 32) ^ c3 ^ static_cast<unsigned long>(k1);
+    c0 = (p1 >> 32) ^ c1 ^ static_cast<Size>(k0);
+    c2 = (p0 >> 32) ^ c3 ^ static_cast<Size>(k1);
     c1 = p1, c3 = p0;
   }
-  constexpr unsigned long half = 0xFFFFFFFF;
+  constexpr Size half = 0xFFFFFFFF;
   return {(c0 & half) | c1 << 32, (c2 & half) | c3 << 32};
 }
 

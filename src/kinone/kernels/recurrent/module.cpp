@@ -41,7 +41,7 @@ class Given {
     if (lengths.is_none()) return;
     Array given(lengths);
     if (given.type != 'q' || given.shape() != Shape{r.batch}) fits = false;
-    else r.lengths = kept_.emplace_back(contiguous(lengths, std::move(given))).template data<long>();
+    else r.lengths = kept_.emplace_back(contiguous(lengths, std::move(given))).template data<Index>();
   }
 
  private:
@@ -80,7 +80,7 @@ nb::object forward_of(const char* where, Cell cell, nb::handle p, nb::handle h0,
   Forward<T> r{};
   Given<T> given;
   given.layer(r, cell, w_hh, lengths, is_reversed, shape);
-  long wide = gates_of(cell) * r.size;
+  Index wide = gates_of(cell) * r.size;
   r.p = given.take(p, {r.steps, r.batch, wide}), r.h0 = given.take(h0, state);
   r.c0 = given.take_if_given(c0, state), r.bias = given.take_if_given(b_hh, {wide});
   if (!given.fits) return left_to_reference();

@@ -24,12 +24,12 @@ template <class T>
 struct Place {
   using V = Vector<T>;
   const Forward<T>& r;
-  long t, i, j;
+  Index t, i, j;
   const T* s;       // the sums of each gate, a vector each
   const T* h;       // the state before
   T *h_new, *c;     // the one after; c changes in place
 
-  long row() const { return t * r.batch + i; }
+  Index row() const { return t * r.batch + i; }
   template <class Count>
   V p(int gate, Count count) const {
     return load_first<V>(r.p + (row() * gates_of(r.cell) + gate) * r.size + j, count);
@@ -81,7 +81,7 @@ void cell(const Place<T>& at, Count count) {
 
 // The sequence is over: the state stands still.
 template <class T>
-void stand_still(const Place<T>& at, long count) {
+void stand_still(const Place<T>& at, Index count) {
   store(at.h_new + at.j, load<Vector<T>>(at.h + at.j));
   store_first(at.r.y + at.row() * at.r.size + at.j, Vector<T>{}, count);
   for (int gate = 0; gate < kept_of(at.r.cell); gate++) at.keep(gate, Vector<T>{}, count);
@@ -89,38 +89,38 @@ void stand_still(const Place<T>& at, long count) {
 
 template <class T>
 void all_steps(const Forward<T>& r) {
-  constexpr long n = lanes<T>;
+  constexpr Index n = lanes<T>;
   int gates = gates_of(r.cell), vectors = gates == 1 ? most_vectors : gates;
   Plan<T> plan(r, gates * r.size, vectors, vectors / gates);
-  long wide = padded<T>(r.size), weights = plan.units * n * gates * r.size, states = r.batch * wide;
+  Index wide = padded<T>(r.size), weights = plan.units * n * gates * r.size, states = r.batch * wide;
   T* w = reinterpret_cast<T*>(workspace((weights + 3 * states) * sizeof(T)));
   T *h[2] = {w + weights, w + weights + states}, *c = w + weights + 2 * states;
-  plan.each_panel([&](long u, long units) {
-    for (long v = 0; v < units * gates; v++)  // all units of a gate, then of the next
+  plan.each_panel([&](Index u, Index units) {
+    for (Index v = 0; v < units * gates; v++)  // all units of a gate, then of the next
       pack<side<T>>(w + u * gates * r.size * n + v * n, units * gates * n,
                     r.w + (v / units * r.size + (u + v % units) * n) * r.w_row, min(n, r.size - (u + v % units) * n),
                     n, r.w_row, r.size, r.w_k);
   });
-  for (long i = 0; i < r.batch; i++)
-    for (long j = 0; j < wide; j++) {
+  for (Index i = 0; i < r.batch; i++)
+    for (Index j = 0; j < wide; j++) {
       h[0][i * wide + j] = h[1][i * wide + j] = j < r.size ? one_nan(r.h0[i * r.size + j]) : 0;
       c[i * wide + j] = j < r.size && r.c0 ? one_nan(r.c0[i * r.size + j]) : 0;
     }
 
-  in_steps(r.steps, plan.shares(), most_rows * widest * vector_bytes, [&](long step, long share, char* scratch) {
+  in_steps(r.steps, plan.shares(), most_rows * widest * vector_bytes, [&](Index step, Index share, char* scratch) {
     const T* now = h[step % 2];
     T *next = h[(step + 1) % 2], *s = reinterpret_cast<T*>(scratch);
-    long t = r.is_reversed ? r.steps - 1 - step : step;
-    plan.each(r, share, [&](long i0, long rows, long u, long units) {
-      long at_once = units * gates;
-      for (long row = t * r.batch + i0; row < t * r.batch + i0 + rows; row++) {  // while the product is computed
-        for (long v = 0; v < at_once; v++) __builtin_prefetch(r.p + row * gates * r.size + (v / units * r.size) + (u + v % units) * n);
+    Index t = r.is_reversed ? r.steps - 1 - step : step;
+    plan.each(r, share, [&](Index i0, Index rows, Index u, Index units) {
+      Index at_once = units * gates;
+      for (Index row = t * r.batch + i0; row < t * r.batch + i0 + rows; row++) {  // while the product is computed
+        for (Index v = 0; v < at_once; v++) __builtin_prefetch(r.p + row * gates * r.size + (v / units * r.size) + (u + v % units) * n);
         for (int k = 0; k < kept_of(r.cell); k++) __builtin_prefetch(r.gates + (row * kept_of(r.cell) + k) * r.size + u * n, 1);
       }
       products<T>.of[at_once - 1][rows - 1](r.size, now + i0 * wide, wide, w + u * gates * r.size * n, s);
-      for (long i = i0; i < i0 + rows; i++)
-        for (long v = 0; v < units; v++) {
-          long j = (u + v) * n;
+      for (Index i = i0; i < i0 + rows; i++)
+        for (Index v = 0; v < units; v++) {
+          Index j = (u + v) * n;
           Place<T> at{r, t, i, j, s + ((i - i0) * at_once + v) * n, now + i * wide, next + i * wide, c + i * wide};
           if (is_over(r, t, i)) stand_still(at, min(n, r.size - j));
           else if (r.size - j >= n) cell(at, Whole{});
@@ -128,8 +128,8 @@ void all_steps(const Forward<T>& r) {
         }
     });
   });
-  for (long i = 0; i < r.batch; i++)
-    for (long j = 0; j < r.size; j++) {
+  for (Index i = 0; i < r.batch; i++)
+    for (Index j = 0; j < r.size; j++) {
       r.h[i * r.size + j] = h[r.steps % 2][i * wide + j];
       if (r.c) r.c[i * r.size + j] = c[i * wide + j];
     }

@@ -15,10 +15,10 @@ template <class T>
 struct Layer {
   Cell cell;
   bool is_reversed;
-  long steps, batch, size;  // T, N, H
-  const long* lengths;      // (N,) or null
+  Index steps, batch, size;  // T, N, H
+  const Index* lengths;      // (N,) or null
   const T* w;
-  long w_row, w_k;
+  Index w_row, w_k;
 };
 
 template <class T>

@@ -22,16 +22,16 @@ template <class T>
 struct Place {
   using V = Vector<T>;
   const Backward<T>& r;
-  long t, i, j;
+  Index t, i, j;
   T *d, *carried;  // ∂ as the next product reads it; dc or e
 
-  long row() const { return t * r.batch + i; }
+  Index row() const { return t * r.batch + i; }
   // Whether this is the first step of the sequence, which began with h0 and c0.
   bool is_first() const {
-    long before = r.is_reversed ? t + 1 : t - 1;
+    Index before = r.is_reversed ? t + 1 : t - 1;
     return before < 0 || before == r.steps || is_over(r, before, i);
   }
-  long row_before() const { return row() + (r.is_reversed ? r.batch : -r.batch); }
+  Index row_before() const { return row() + (r.is_reversed ? r.batch : -r.batch); }
 
   template <class Count>
   V gate(int k, Count count) const {
@@ -107,33 +107,33 @@ void cell(const Place<T>& at, Vector<T> dh, Count count) {
 
 template <class T>
 void all_steps(const Backward<T>& r) {
-  constexpr long n = lanes<T>;
-  long depth = gates_of(r.cell) * r.size;
+  constexpr Index n = lanes<T>;
+  Index depth = gates_of(r.cell) * r.size;
   Plan<T> plan(r, depth, most_vectors, most_vectors);
-  long wide = padded<T>(r.size), deep = padded<T>(depth), weights = plan.units * n * depth;
+  Index wide = padded<T>(r.size), deep = padded<T>(depth), weights = plan.units * n * depth;
   T* w = reinterpret_cast<T*>(workspace((weights + 2 * r.batch * (wide + deep)) * sizeof(T)));
   T *d[2] = {w + weights, w + weights + r.batch * deep}, *states = w + weights + 2 * r.batch * deep;
   T *dh = states, *carried = states + r.batch * wide;
-  plan.each_panel([&](long u, long units) {
-    for (long v = 0; v < units; v++)
+  plan.each_panel([&](Index u, Index units) {
+    for (Index v = 0; v < units; v++)
       pack<side<T>>(w + u * depth * n + v * n, units * n, r.w + (u + v) * n * r.w_k, min(n, r.size - (u + v) * n), n,
                     r.w_k, depth, r.w_row);
   });
-  for (long i = 0; i < 2 * r.batch * deep; i++) d[0][i] = 0;
-  for (long i = 0; i < r.batch; i++)
-    for (long j = 0; j < wide; j++) {
+  for (Index i = 0; i < 2 * r.batch * deep; i++) d[0][i] = 0;
+  for (Index i = 0; i < r.batch; i++)
+    for (Index j = 0; j < wide; j++) {
       dh[i * wide + j] = j < r.size && r.g_h ? r.g_h[i * r.size + j] : 0;
       carried[i * wide + j] = j < r.size && r.g_c ? r.g_c[i * r.size + j] : 0;
     }
 
-  in_steps(r.steps + 1, plan.shares(), most_rows * widest * vector_bytes, [&](long step, long share, char* scratch) {
+  in_steps(r.steps + 1, plan.shares(), most_rows * widest * vector_bytes, [&](Index step, Index share, char* scratch) {
     T *s = reinterpret_cast<T*>(scratch), *was = d[(step + 1) % 2], *is = d[step % 2];
-    long t = r.is_reversed ? step : r.steps - 1 - step, t_was = r.is_reversed ? t - 1 : t + 1;
-    plan.each(r, share, [&](long i0, long rows, long u, long units) {
+    Index t = r.is_reversed ? step : r.steps - 1 - step, t_was = r.is_reversed ? t - 1 : t + 1;
+    plan.each(r, share, [&](Index i0, Index rows, Index u, Index units) {
       if (step) products<T>.of[units - 1][rows - 1](depth, was + i0 * deep, deep, w + u * depth * n, s);
-      for (long i = i0; i < i0 + rows; i++)
-        for (long v = 0; v < units; v++) {
-          long j = (u + v) * n;
+      for (Index i = i0; i < i0 + rows; i++)
+        for (Index v = 0; v < units; v++) {
+          Index j = (u + v) * n;
           T* at_dh = dh + i * wide + j;
           if (step && !is_over(r, t_was, i)) {
             Vector<T> sum = load<Vector<T>>(s + ((i - i0) * units + v) * n);
@@ -154,8 +154,8 @@ void all_steps(const Backward<T>& r) {
         }
     });
   });
-  for (long i = 0; i < r.batch; i++)
-    for (long j = 0; j < r.size; j++) {
+  for (Index i = 0; i < r.batch; i++)
+    for (Index j = 0; j < r.size; j++) {
       r.gh[i * r.size + j] = one_nan(dh[i * wide + j]);
       if (r.gc) r.gc[i * r.size + j] = one_nan(carried[i * wide + j]);
     }

@@ -15,7 +15,7 @@ namespace kinone::KINONE_ISA {
 namespace {
 
 constexpr int widest = 4;                  // vectors of a product
-constexpr long worth_two_threads = 1 << 16;  // multiplications of a step: threads meet after each
+constexpr Index worth_two_threads = 1 << 16;  // multiplications of a step: threads meet after each
 
 // Rows of a product `vectors` wide whose sums stay in registers.
 constexpr int rows_of(int vectors) {
@@ -25,13 +25,13 @@ constexpr int rows_of(int vectors) {
 
 // y[i, v] = Σₚ a[i, p]·b[p, v] for p < depth, in chunks as gemm; b is read from its beginning to its end.
 template <class T, int ROWS, int VECTORS>
-void product(long depth, const T* a, long a_row, const T* b, T* y) {
-  for (long p0 = 0; p0 < depth; p0 += chunk) {
+void product(Index depth, const T* a, Index a_row, const T* b, T* y) {
+  for (Index p0 = 0; p0 < depth; p0 += chunk) {
     Vector<T> s[ROWS][VECTORS];
 #pragma GCC unroll 8
     for (int i = 0; i < ROWS; i++)
       for (int v = 0; v < VECTORS; v++) s[i][v] = Vector<T>{};
-    for (long p = p0; p < min(p0 + chunk, depth); p++) {
+    for (Index p = p0; p < min(p0 + chunk, depth); p++) {
       Vector<T> x[VECTORS];
       for (int v = 0; v < VECTORS; v++) x[v] = load<Vector<T>>(b + (p * VECTORS + v) * lanes<T>);
 #pragma GCC unroll 8
@@ -51,7 +51,7 @@ void product(long depth, const T* a, long a_row, const T* b, T* y) {
 }
 
 template <class T>
-using Product = void (*)(long, const T*, long, const T*, T*);
+using Product = void (*)(Index, const T*, Index, const T*, T*);
 
 template <class T>
 struct Products {
@@ -73,36 +73,36 @@ constexpr Products<T> products{};
 // How the steps of a layer are shared out.
 template <class T>
 struct Plan {
-  static constexpr long n = lanes<T>;
-  long units, rows, row_tiles, columns_at_once, unit_shares, row_shares;
+  static constexpr Index n = lanes<T>;
+  Index units, rows, row_tiles, columns_at_once, unit_shares, row_shares;
 
   // Products are `vectors` wide, with `depth` multiplications each; of those, `units_at_once` are units of the state.
-  Plan(const Layer<T>& r, long depth, int vectors, int units_at_once) : columns_at_once(units_at_once) {
+  Plan(const Layer<T>& r, Index depth, int vectors, int units_at_once) : columns_at_once(units_at_once) {
     units = blocks(r.size, n);
     row_tiles = blocks(r.batch, rows_of(vectors));
-    long most = r.batch * r.size * depth < worth_two_threads ? 1 : threads();
+    Index most = r.batch * r.size * depth < worth_two_threads ? 1 : threads();
     unit_shares = max(1, min(most, units)), row_shares = max(1, min(most / unit_shares, row_tiles));
   }
 
-  long shares() const { return unit_shares * row_shares; }
+  Index shares() const { return unit_shares * row_shares; }
 
   // f(first unit, units) for the columns of each product.
   template <class F>
   void each_panel(const F& f) const {
-    parallel(unit_shares, 0, [&](long share, char*) {
-      long u1 = (share + 1) * units / unit_shares;
-      for (long u = share * units / unit_shares; u < u1; u += columns_at_once) f(u, min(columns_at_once, u1 - u));
+    parallel(unit_shares, 0, [&](Index share, char*) {
+      Index u1 = (share + 1) * units / unit_shares;
+      for (Index u = share * units / unit_shares; u < u1; u += columns_at_once) f(u, min(columns_at_once, u1 - u));
     });
   }
 
   // f(first row, rows, first unit, units) for the products of a share.
   template <class F>
-  void each(const Layer<T>& r, long share, const F& f) const {
-    long column = share % unit_shares, row = share / unit_shares;
-    long u1 = (column + 1) * units / unit_shares, tile1 = (row + 1) * row_tiles / row_shares;
-    for (long u = column * units / unit_shares; u < u1; u += columns_at_once)
-      for (long tile = row * row_tiles / row_shares; tile < tile1; tile++) {
-        long i = tile * r.batch / row_tiles;
+  void each(const Layer<T>& r, Index share, const F& f) const {
+    Index column = share % unit_shares, row = share / unit_shares;
+    Index u1 = (column + 1) * units / unit_shares, tile1 = (row + 1) * row_tiles / row_shares;
+    for (Index u = column * units / unit_shares; u < u1; u += columns_at_once)
+      for (Index tile = row * row_tiles / row_shares; tile < tile1; tile++) {
+        Index i = tile * r.batch / row_tiles;
         f(i, (tile + 1) * r.batch / row_tiles - i, u, min(columns_at_once, u1 - u));
       }
   }
@@ -110,12 +110,12 @@ struct Plan {
 
 // Rows of a matrix of our own: full vectors, and one more, since rows apart by a power of two get in each other's way.
 template <class T>
-long padded(long size) {
+Index padded(Index size) {
   return rounded(size, lanes<T>) + lanes<T>;
 }
 
 template <class T>
-bool is_over(const Layer<T>& r, long t, long i) {
+bool is_over(const Layer<T>& r, Index t, Index i) {
   return r.lengths && t >= r.lengths[i];
 }
 

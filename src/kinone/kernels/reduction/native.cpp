@@ -84,13 +84,13 @@ inline double scale_of(double size) {
   if (!(size > 0 && size < __builtin_inf())) return 1;
   double smallest = 0x1p-1022;
   if (size < smallest) return 1 / smallest;
-  long bits = __builtin_bit_cast(long, size) & 0x7ff0000000000000;
+  Index bits = __builtin_bit_cast(Index, size) & 0x7ff0000000000000;
   return 1 / __builtin_bit_cast(double, bits);
 }
 
 template <class T, class Term, class F>
 void each(const Reduce<T>& r, const Term& term, double* room, const F& f) {
-  auto finish = [&](long o, const double* s, double) { r.y[o] = one_nan(T(f(o, s))); };
+  auto finish = [&](Index o, const double* s, double) { r.y[o] = one_nan(T(f(o, s))); };
   reduce(r.x, term, room, finish);
 }
 
@@ -98,28 +98,28 @@ void each(const Reduce<T>& r, const Term& term, double* room, const F& f) {
 template <template <bool> class Term, class F>
 void each_scaled(const Reduce<float>& r, const F& f) {
   double* room = reinterpret_cast<double*>(workspace(waiting<Term<false>>(r.x) * sizeof(double)));
-  each(r, Term<false>{}, room, [&](long, const double* s) { return f(s, 1); });
+  each(r, Term<false>{}, room, [&](Index, const double* s) { return f(s, 1); });
 }
 template <template <bool> class Term, class F>
 void each_scaled(const Reduce<double>& r, const F& f) {
-  long outputs = size(r.x.kept);
+  Index outputs = size(r.x.kept);
   Term<true> term;
   double* scales = reinterpret_cast<double*>(workspace((outputs + waiting<Term<true>>(r.x)) * sizeof(double)));
-  auto keep = [=](long o, const double* s, double) { scales[o] = scale_of(*s); };
+  auto keep = [=](Index o, const double* s, double) { scales[o] = scale_of(*s); };
   reduce(r.x, Largest{}, scales + outputs, keep);
   term.parameters[0] = scales;
-  each(r, term, scales + outputs, [&](long o, const double* s) { return f(s, 1 / scales[o]); });
+  each(r, term, scales + outputs, [&](Index o, const double* s) { return f(s, 1 / scales[o]); });
 }
 
 template <class T>
 void logsumexp(const Reduce<T>& r) {
-  long outputs = size(r.x.kept);
+  Index outputs = size(r.x.kept);
   double* largest = reinterpret_cast<double*>(workspace((outputs + waiting<Power>(r.x)) * sizeof(double)));
-  auto keep = [=](long o, const double* s, double) { largest[o] = *s - *s == 0 ? *s : 0; };
+  auto keep = [=](Index o, const double* s, double) { largest[o] = *s - *s == 0 ? *s : 0; };
   reduce(r.x, Value{}, largest + outputs, keep);
   Power term;
   term.parameters[0] = largest;
-  each(r, term, largest + outputs, [=](long o, const double* s) {
+  each(r, term, largest + outputs, [=](Index o, const double* s) {
     return log<double>(broadcast(*s))[0] + largest[o];
   });
 }
@@ -129,11 +129,11 @@ void vector_norm(const Reduce<T>& r, double* room) {
   if (r.number == 2) {
     each_scaled<Square>(r, [](const double* s, double scale) { return sqrt(*s) * scale; });
   } else if (r.number == 1) {
-    each(r, Magnitude{}, room, [](long, const double* s) { return *s; });
+    each(r, Magnitude{}, room, [](Index, const double* s) { return *s; });
   } else if (r.number > 0) {
-    each(r, Largest{}, room, [](long, const double* s) { return *s < 0 ? 0 : *s; });
+    each(r, Largest{}, room, [](Index, const double* s) { return *s < 0 ? 0 : *s; });
   } else {
-    each(r, Smallest{}, room, [](long, const double* s) { return -*s; });
+    each(r, Smallest{}, room, [](Index, const double* s) { return -*s; });
   }
 }
 
@@ -146,9 +146,9 @@ void of_kind(const Reduce<T>& r) {
     return (total < 0 ? 0 : total) / (n - correction);
   };
   switch (r.kind) {
-    case Reduction::sum: return each(r, Plain{}, room, [](long, const double* s) { return *s; });
-    case Reduction::mean: return each(r, Plain{}, room, [n](long, const double* s) { return *s / n; });
-    case Reduction::prod: return each(r, Factor{}, room, [](long, const double* s) { return *s; });
+    case Reduction::sum: return each(r, Plain{}, room, [](Index, const double* s) { return *s; });
+    case Reduction::mean: return each(r, Plain{}, room, [n](Index, const double* s) { return *s / n; });
+    case Reduction::prod: return each(r, Factor{}, room, [](Index, const double* s) { return *s; });
     case Reduction::logsumexp: return logsumexp(r);
     case Reduction::vector_norm: return vector_norm(r, room);
     case Reduction::std:
@@ -156,16 +156,16 @@ void of_kind(const Reduce<T>& r) {
     default: break;
   }
   room = reinterpret_cast<double*>(workspace(waiting<Spread<false>>(r.x) * sizeof(double)));
-  each(r, Spread<false>{}, room, [&](long, const double* s) { return variance(s); });
+  each(r, Spread<false>{}, room, [&](Index, const double* s) { return variance(s); });
 }
 
 // ---------------------------------------------------------------------------------- running sums and products
 // `count` lines at once, so that they need not wait for each other's additions: side by side or at steps[] from x and y.
 template <class Join, bool IS_SIDE_BY_SIDE, class T>
-void run_lines(const Running<T>& r, const T* x, T* y, long count, const long (&steps)[2][64]) {
+void run_lines(const Running<T>& r, const T* x, T* y, Index count, const Index (&steps)[2][64]) {
   double s[64];
-  for (long i = 0; i < r.length; i++, x += r.x_step, y += r.y_step)
-    for (long j = 0; j < count; j++) {
+  for (Index i = 0; i < r.length; i++, x += r.x_step, y += r.y_step)
+    for (Index j = 0; j < count; j++) {
       double term = x[IS_SIDE_BY_SIDE ? j : steps[0][j]];
       s[j] = i ? Join::join(s[j], term) : term;
       y[IS_SIDE_BY_SIDE ? j : steps[1][j]] = one_nan(T(s[j]));
@@ -174,12 +174,12 @@ void run_lines(const Running<T>& r, const T* x, T* y, long count, const long (&s
 
 template <class Join, class T>
 void running(const Running<T>& r) {
-  long lines = size(r.lines), width = 64;
+  Index lines = size(r.lines), width = 64;
   bool is_side_by_side = run_step(r.lines, 0) == 1 && run_step(r.lines, 1) == 1 && run(r.lines) > 1;
   if (!is_side_by_side) width = 8;
-  share_out((lines + width - 1) / width, double(lines) * r.length, 0, [&](long unit, long end, char*) {
+  share_out((lines + width - 1) / width, double(lines) * r.length, 0, [&](Index unit, Index end, char*) {
     for (; unit < end; unit++) {
-      long count = smaller(width, lines - unit * width), steps[2][64];
+      Index count = smaller(width, lines - unit * width), steps[2][64];
       Walk<2> walk(r.lines, unit * width);
       bool goes_on = is_side_by_side && unit * width % run(r.lines) + count <= run(r.lines);
       const T* x = r.x + walk.at[0];
@@ -187,7 +187,7 @@ void running(const Running<T>& r) {
       if (goes_on) {
         run_lines<Join, true>(r, x, y, count, steps);
       } else {
-        for (long j = 0; j < count; j++, walk.next()) steps[0][j] = walk.at[0], steps[1][j] = walk.at[1];
+        for (Index j = 0; j < count; j++, walk.next()) steps[0][j] = walk.at[0], steps[1][j] = walk.at[1];
         run_lines<Join, false>(r, r.x, r.y, count, steps);
       }
     }

@@ -23,7 +23,7 @@ struct Running {
   const T* x;
   T* y;
   Axes<2> lines;
-  long length, x_step, y_step;
+  Index length, x_step, y_step;
   bool is_product;
 };
 

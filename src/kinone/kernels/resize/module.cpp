@@ -9,22 +9,22 @@ namespace {
 
 // The taps of each output of an axis, in order.
 struct Taps {
-  std::vector<long> begin, elements;
+  std::vector<Index> begin, elements;
   std::vector<double> weights;
 };
 
 // line = (indices (out, taps), weights or None); false if it is of another form.
-bool read(nb::handle line, long n, Taps& taps) {
+bool read(nb::handle line, Index n, Taps& taps) {
   nb::object indices_object = line[0], weights_object = line[1];
   Array indices = contiguous(indices_object, Array(indices_object));
   bool is_nearest = weights_object.is_none();
   if (indices.type != 'q' || indices.axes() != 2) return false;
-  long out = indices.length(0), each = indices.length(1);
+  Index out = indices.length(0), each = indices.length(1);
   taps.begin = {0};
-  taps.elements.assign(indices.data<long>(), indices.data<long>() + indices.size());
+  taps.elements.assign(indices.data<Index>(), indices.data<Index>() + indices.size());
   taps.weights.assign(indices.size(), 1);
-  for (long i = 1; i <= out; i++) taps.begin.push_back(i * each);
-  for (long element : taps.elements)
+  for (Index i = 1; i <= out; i++) taps.begin.push_back(i * each);
+  for (Index element : taps.elements)
     if (element < 0 || element >= n) return false;
   if (is_nearest) return each == 1;
   Array weights = contiguous(weights_object, Array(weights_object));
@@ -34,14 +34,14 @@ bool read(nb::handle line, long n, Taps& taps) {
 }
 
 // For each of n elements the outputs that it is a tap of, in order.
-Taps transposed(const Taps& taps, long n) {
-  Taps turned{std::vector<long>(n + 1), std::vector<long>(taps.elements.size()), std::vector<double>(taps.elements.size())};
-  for (long element : taps.elements) turned.begin[element + 1]++;
-  for (long i = 0; i < n; i++) turned.begin[i + 1] += turned.begin[i];
-  std::vector<long> next = turned.begin;
+Taps transposed(const Taps& taps, Index n) {
+  Taps turned{std::vector<Index>(n + 1), std::vector<Index>(taps.elements.size()), std::vector<double>(taps.elements.size())};
+  for (Index element : taps.elements) turned.begin[element + 1]++;
+  for (Index i = 0; i < n; i++) turned.begin[i + 1] += turned.begin[i];
+  std::vector<Index> next = turned.begin;
   for (size_t output = 0; output + 1 < taps.begin.size(); output++)
-    for (long tap = taps.begin[output]; tap < taps.begin[output + 1]; tap++) {
-      long to = next[taps.elements[tap]]++;
+    for (Index tap = taps.begin[output]; tap < taps.begin[output + 1]; tap++) {
+      Index to = next[taps.elements[tap]]++;
       turned.elements[to] = output;
       turned.weights[to] = taps.weights[tap];
     }
@@ -49,9 +49,9 @@ Taps transposed(const Taps& taps, long n) {
 }
 
 template <class T>
-Line<T> line(const Taps& taps, long n, std::vector<T>& weights) {
+Line<T> line(const Taps& taps, Index n, std::vector<T>& weights) {
   weights.assign(taps.weights.begin(), taps.weights.end());
-  return {n, static_cast<long>(taps.begin.size()) - 1, taps.begin.data(), taps.elements.data(), weights.data()};
+  return {n, static_cast<Index>(taps.begin.size()) - 1, taps.begin.data(), taps.elements.data(), weights.data()};
 }
 
 // x (an image without gaps, its channels first or last in memory) with `axis`, and if there are `columns` the axis after
@@ -76,16 +76,16 @@ nb::object resized(const Array& x, int axis, const Taps& rows, const Taps* colum
   return result;
 }
 
-nb::object resize(nb::handle x_object, nb::handle lines, const std::vector<long>* size) {
+nb::object resize(nb::handle x_object, nb::handle lines, const std::vector<Index>* size) {
   Array given(x_object);
   int axes = given.axes() - 2;
   if (!given.is_floating() || axes < 1 || static_cast<int>(nb::len(lines)) != axes) return left_to_reference();
   char type = given.type;
   std::vector<Taps> taps(axes);
   for (int axis = 0; axis < axes; axis++) {
-    long n = size ? size->at(axis) : given.length(axis + 2);
+    Index n = size ? size->at(axis) : given.length(axis + 2);
     if (!read(lines[axis], n, taps[axis])) return left_to_reference();
-    if (size && given.length(axis + 2) + 1 != static_cast<long>(taps[axis].begin.size())) return left_to_reference();
+    if (size && given.length(axis + 2) + 1 != static_cast<Index>(taps[axis].begin.size())) return left_to_reference();
     if (size) taps[axis] = transposed(taps[axis], n);
   }
   Array x = computable(x_object, std::move(given));
@@ -101,7 +101,7 @@ nb::object resize(nb::handle x_object, nb::handle lines, const std::vector<long>
 
 nb::object resize_forward(nb::handle x, nb::handle lines) { return resize(x, lines, nullptr); }
 
-nb::object resize_backward(nb::handle g, nb::handle lines, const std::vector<long>& size) {
+nb::object resize_backward(nb::handle g, nb::handle lines, const std::vector<Index>& size) {
   return static_cast<int>(size.size()) == Array(g).axes() - 2 ? resize(g, lines, &size) : left_to_reference();
 }
 

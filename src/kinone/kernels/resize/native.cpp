@@ -14,29 +14,29 @@
 namespace kinone::KINONE_ISA {
 namespace {
 
-constexpr long share = 1 << 14;  // numbers of y that a task has, roughly
+constexpr Index share = 1 << 14;  // numbers of y that a task has, roughly
 
-long min(long a, long b) { return a < b ? a : b; }
-long blocks(long n, long size) { return (n + size - 1) / size; }
+Index min(Index a, Index b) { return a < b ? a : b; }
+Index blocks(Index n, Index size) { return (n + size - 1) / size; }
 
 // y[i] = output j of the line through x[· step + i], i < count
 template <class T>
-void weigh(const Line<T>& line, long j, const T* x, long step, T* y, long count) {
+void weigh(const Line<T>& line, Index j, const T* x, Index step, T* y, Index count) {
   constexpr int n = lanes<T>;
-  long first = line.begin[j], last = line.begin[j + 1], i = 0;
+  Index first = line.begin[j], last = line.begin[j + 1], i = 0;
   x += first < last ? line.elements[first] * step : 0;
   bool is_copy = first + 1 == last && line.weights[first] == 1;
   for (; is_copy && i + n <= count; i += n) store(y + i, one_nan(load<Vector<T>>(x + i)));
   for (; i + n <= count; i += n) {
     Vector<T> s = {};
     if (first < last) s = line.weights[first] * load<Vector<T>>(x + i);
-    for (long tap = first + 1; tap < last; tap++)
+    for (Index tap = first + 1; tap < last; tap++)
       s = fma(broadcast(line.weights[tap]), load<Vector<T>>(x + i + (line.elements[tap] - line.elements[first]) * step), s);
     store(y + i, one_nan(s));
   }
   for (; i < count; i++) {
     T s = first < last ? line.weights[first] * x[i] : 0;
-    for (long tap = first + 1; tap < last; tap++)
+    for (Index tap = first + 1; tap < last; tap++)
       s = fma(line.weights[tap], x[i + (line.elements[tap] - line.elements[first]) * step], s);
     y[i] = one_nan(s);
   }
@@ -45,27 +45,27 @@ void weigh(const Line<T>& line, long j, const T* x, long step, T* y, long count)
 template <class T>
 void both(const Resize<T>& r) {
   bool is_by_plane = r.has_columns && r.inner == 1;
-  long wide = is_by_plane ? lanes<T> : 1, from = r.columns.n * r.inner, to = r.columns.m * r.inner;
-  long height = min(r.rows.m, share / (to * wide) + 1), bands = blocks(r.rows.m, height);
+  Index wide = is_by_plane ? lanes<T> : 1, from = r.columns.n * r.inner, to = r.columns.m * r.inner;
+  Index height = min(r.rows.m, share / (to * wide) + 1), bands = blocks(r.rows.m, height);
   size_t bytes = (2 * from + to) * wide * sizeof(T);
-  parallel(blocks(r.outer, wide) * bands, bytes, [&](long task, char* scratch) {
+  parallel(blocks(r.outer, wide) * bands, bytes, [&](Index task, char* scratch) {
     T* row = reinterpret_cast<T*>(scratch);
     T *turned = row + from * wide, *result = turned + from * wide;
-    long image = task / bands * wide, count = min(wide, r.outer - image), first = task % bands * height;
+    Index image = task / bands * wide, count = min(wide, r.outer - image), first = task % bands * height;
     const T* x = r.x + image * r.rows.n * from;
     T* y = r.y + image * r.rows.m * to;
-    for (long j = first; j < min(first + height, r.rows.m); j++) {
+    for (Index j = first; j < min(first + height, r.rows.m); j++) {
       if (!r.has_columns) {
         weigh(r.rows, j, x, from, y + j * to, to);
         continue;
       }
-      for (long i = 0; i < count; i++) weigh(r.rows, j, x + i * r.rows.n * from, from, row + i * from, from);
+      for (Index i = 0; i < count; i++) weigh(r.rows, j, x + i * r.rows.n * from, from, row + i * from, from);
       if (!is_by_plane) {
-        for (long k = 0; k < r.columns.m; k++) weigh(r.columns, k, row, r.inner, y + j * to + k * r.inner, r.inner);
+        for (Index k = 0; k < r.columns.m; k++) weigh(r.columns, k, row, r.inner, y + j * to + k * r.inner, r.inner);
         continue;
       }
       transposed(turned, 0, wide, from, row, from, count, from);
-      for (long k = 0; k < to; k++) weigh(r.columns, k, turned, wide, result + k * wide, wide);
+      for (Index k = 0; k < to; k++) weigh(r.columns, k, turned, wide, result + k * wide, wide);
       transposed(y + j * to, 0, r.rows.m * to, count, result, wide, to, count);
     }
   });

@@ -8,15 +8,15 @@ namespace kinone {
 // From n elements to m: output j is made of the taps [begin[j], begin[j + 1]), each an element and its weight.
 template <class T>
 struct Line {
-  long n, m;
-  const long *begin, *elements;
+  Index n, m;
+  const Index *begin, *elements;
   const T* weights;
 };
 
 // y (outer, rows.m, columns.m, inner) from x (outer, rows.n, columns.n, inner), both without gaps.
 template <class T>
 struct Resize {
-  long outer, inner;
+  Index outer, inner;
   Line<T> rows, columns;
   bool has_columns;  // else they stay as they are, one of them
   const T* x;
