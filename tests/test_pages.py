@@ -59,6 +59,7 @@ def test_links_lead_somewhere(page: str) -> None:
 @pytest.mark.parametrize("page", [name for name in PAGES if name != "CONTRIBUTING.md"])
 def test_files_that_are_named_exist(page: str) -> None:
     """`ops/reduce.py` stands for src/kinone/ops/reduce.py; a bare `tree.py` may be anywhere."""
-    known = [f"/{file.relative_to(ROOT)}" for folder in ("src", "tests", "examples") for file in (ROOT / folder).rglob("*.py")]
+    folders = [ROOT / folder for folder in ("src", "tests", "examples")]
+    known = [f"/{file.relative_to(ROOT)}" for folder in folders for file in folder.rglob("*.py")]
     named = re.findall(r"`((?:\w+/)*\w+\.py)`", PAGES[page])
     assert not [name for name in named if not any(path.endswith(f"/{name}") for path in known)]

@@ -211,7 +211,7 @@ ROWS: dict[str, tuple[Callable[[], Any], type[KinoneError], str]] = {
     "input size": (
         lambda: nn.LSTM(2.5, H),
         ArgumentError,
-        r"input_size to be an integer of at least 0, got input_size=2.5",
+        r"input_size to be int \| None, got input_size=2.5",
     ),
     "layers": (lambda: nn.LSTM(F, H, 0), ArgumentError, r"num_layers"),
     "dropout": (lambda: nn.LSTM(F, H, 2, dropout=1.5), ArgumentError, r"0 ≤ dropout ≤ 1, got dropout=1.5"),

@@ -11,7 +11,7 @@ from kinone.nn.module import Module
 from kinone.nn.parameter import Parameter
 from kinone.nn.sequence import where_steps_are
 from kinone.nn.state import Shape
-from kinone.ops import concat, dropout, gru, lstm, rnn, stack, swapaxes, unstack
+from kinone.ops import concat, dropout, gru, lstm, reshape, rnn, stack, swapaxes, unstack
 
 
 class Recurrent(Layer):
@@ -88,7 +88,10 @@ class Recurrent(Layer):
             y = y[:, 0] if self.return_sequences else y[0]
         if not self.return_state:
             return y
-        ends = [stack(*(end[i] for end in last)) for i in range(len(self.states))]
+        if len(last) == 1:
+            ends = [reshape(end, (1, *end.shape)) for end in last[0]]
+        else:
+            ends = [stack(*parts) for parts in zip(*last, strict=True)]
         ends = [end[:, 0] for end in ends] if is_single else ends
         return y, ends[0] if len(ends) == 1 else tuple(ends)
 
