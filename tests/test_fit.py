@@ -488,6 +488,18 @@ def test_callbacks_end_well_even_if_the_fit_does_not():
     assert seen.hooks[-1] == "fit end" and isinstance(errors[0], ValueError)
 
 
+@pytest.mark.parametrize(
+    ("hook", "epochs", "batches"), [("on_fit_begin", 0, 0), ("on_epoch_begin", 0, 0), ("on_batch_end", 1, 1),
+                                    ("on_epoch_end", 1, 5)])  # fmt: skip
+def test_a_callback_may_end_it_at_any_moment(hook, epochs, batches):
+    class Stop(training.Callback):
+        pass
+
+    setattr(Stop, hook, lambda self, fit: fit.stop("enough"))
+    history = fitted(net(), epochs=3, callbacks=[Stop()])
+    assert (len(history), len(history.losses), history.stopped) == (epochs, batches, "enough")
+
+
 # ------------------------------------------------------------------------------ evaluate, predict, train_on_batch
 def test_evaluate_is_exact_over_uneven_batches():
     model = net().eval()

@@ -118,7 +118,7 @@ def fit(
                 break
             begun = time.perf_counter()
             _epoch(run, step, _marked(source, run.epoch, accumulate), hooks, accumulate, max_steps)
-            if run.is_at_once:
+            if run.is_at_once or not run.batch:
                 break
             if held_out is not None:
                 called(hooks, "on_validation_begin", run)
