@@ -59,6 +59,16 @@ def test_the_core_is_one_evenings_read(files: list[Path]) -> None:
     assert sum(core.values()) <= 900, core
 
 
+def test_what_the_kernels_compute_can_be_read(files: list[Path]) -> None:
+    """Lines of C++ that compute, comments and blank lines aside; binding them to Python and the threads come on top."""
+    kernels, shared = ROOT / "src/kinone/kernels", {"simd", "sums", "reduce", "axes", "layout", "numbers"}
+    computing = [f for f in _under(files, "src/kinone/kernels") if f.suffix in CODE - {".py"}
+                 and not f.stem.startswith("module")
+                 and (f.parent != kernels / "native" or f.stem in shared)]  # fmt: skip
+    lines = [line.strip() for f in computing for line in f.read_text(encoding="utf-8").splitlines()]
+    assert 1000 < sum(bool(line) and not line.startswith("//") for line in lines) <= 6000
+
+
 def test_every_folder_of_modules_is_a_package(files: list[Path]) -> None:
     """Without __init__.py import-linter does not see a folder, and doctests import a second copy of it."""
     folders = {f.parent for f in _under(files, "src") if f.suffix == ".py"}
