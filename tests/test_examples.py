@@ -26,6 +26,10 @@ EXAMPLES: dict[str, tuple[Check, Check]] = {
         lambda f: 1.0 < f["distance"] < 1.8 and 0.7 < f["steepness"] < 1.2,
         lambda f: abs(f["distance"] - f["true distance"]) < 0.1 and 0.95 < f["steepness"] < 1.15,
     ),
+    "keydnn_checkpoint": (
+        lambda f: f["error"] < 1e-6 and f["same"] == 1,
+        lambda f: f["error"] < 1e-6 and f["same"] == 1,
+    ),
     "xor": (
         lambda f: f["two layers"] < 0.1,
         lambda f: f["two layers"] < 0.001 and abs(f["one layer"] - 0.5) < 0.01,

@@ -51,8 +51,8 @@ def load(self: Module, path: Place, strict: bool = True, *, skip: Sequence[str] 
 def _load(self: Module, state: dict[str, Any], strict: bool, skipped: tuple[str, ...]) -> LoadReport:
     if not skipped:
         return self.load_state_dict(state, strict)
-    unread = tuple(name for name in state if name.startswith(skipped))
     own = {name: value for name, value in self.state_dict().items() if name.startswith(skipped)}
+    unread = tuple(name for name in state if name.startswith(skipped) and name not in own)
     state = {name: value for name, value in state.items() if not name.startswith(skipped)}
     report = self.load_state_dict({**state, **own}, strict)
     loaded = tuple(name for name in report.loaded if name not in own)
