@@ -14,6 +14,7 @@ _COLOURS = {  # (fill, outline, text) on a light page, and on a dark one
     "input": (("#e3eefc", "#5b8fd6", "#173a6a"), ("#17283f", "#6c9fe0", "#d5e5fb")),
     "parameter": (("#e4f3e2", "#6aa565", "#1f4a1c"), ("#1a2e1b", "#74b06f", "#d6efd3")),
     "constant": (("#eff1f3", "#9aa3ad", "#3d444d"), ("#24292f", "#7d8590", "#d0d7de")),
+    "module": (("#efe9fb", "#8d74c9", "#3a2470"), ("#241c38", "#9a83d6", "#e2d9f8")),
     "operator": (("#fbf2e2", "#c29a5b", "#4a3413"), ("#322716", "#b98f50", "#f5e6cb")),
     "output": (("#ffffff", "#5b8fd6", "#173a6a"), ("#14171b", "#6c9fe0", "#d5e5fb")),
 }
@@ -27,7 +28,7 @@ Point = tuple[float, float]
 
 @dataclass(frozen=True)
 class Box:
-    """A box of a graph; `kind` (input, parameter, constant, operator, output) gives the colours."""
+    """A box of a graph; `kind` (input, parameter, constant, module, operator, output) gives the colours."""
 
     kind: str
     title: str
@@ -43,6 +44,15 @@ class Edge:
     target: int
     label: str = ""
     port: int = 0
+
+
+@dataclass(frozen=True)
+class Group:
+    """A frame around some boxes, by their numbers; those of a group inside another come after it."""
+
+    title: str
+    members: frozenset[int]
+    tooltip: str = ""
 
 
 def text_width(text: str, size: float, *, is_bold: bool = False) -> float:
@@ -87,6 +97,7 @@ _LAYOUT = f""".kinone text {{ font-family: {_FONT}; font-size: 11px; }}
 .kinone .middle {{ text-anchor: middle; }}
 .kinone .end {{ text-anchor: end; }}
 .kinone .edge {{ fill: none; stroke-width: 1.3; }}
+.kinone .group rect {{ stroke-width: 1; stroke-opacity: 0.35; fill-opacity: 0.045; }}
 .kinone .halo {{ stroke-width: 4px; stroke-linejoin: round; paint-order: stroke; }}"""
 
 
@@ -98,6 +109,7 @@ def _colours(brightness: int) -> str:
         f".kinone .edge {{ stroke: {page['line']}; }}",
         f".kinone .head {{ fill: {page['line']}; }}",
         f".kinone .halo {{ stroke: {page['page']}; }}",
+        f".kinone .group rect {{ fill: {page['text']}; stroke: {page['text']}; }}",
     ]
     for kind, modes in _COLOURS.items():
         fill, outline, ink = modes[brightness]
@@ -108,16 +120,20 @@ def _colours(brightness: int) -> str:
 
 # ------------------------------------------------------------------------------ graphs
 _MARGIN, _GAP, _STUB, _HEAD = 20.0, 56.0, 19.0, 6.0
+_ABOVE, _BELOW, _BESIDE = 19.0, 10.0, 9.0  # what a group's frame takes
 
 
-def draw(boxes: Sequence[Box], edges: Sequence[Edge], title: str = "graph") -> str:
-    """The picture of a directed acyclic graph, from the top down, as the text of an SVG file."""
-    return _Picture(boxes, edges).svg(title)
+def draw(boxes: Sequence[Box], edges: Sequence[Edge], title: str = "graph", groups: Sequence[Group] = ()) -> str:
+    """The picture of a directed acyclic graph, from the top down, as the text of an SVG file.
+
+    A group whose frame would also hold what does not belong to it has none.
+    """
+    return _Picture(boxes, edges, groups).svg(title)
 
 
 class _Picture:
-    def __init__(self, boxes: Sequence[Box], edges: Sequence[Edge]) -> None:
-        self.boxes, self.edges = boxes, edges
+    def __init__(self, boxes: Sequence[Box], edges: Sequence[Edge], groups: Sequence[Group] = ()) -> None:
+        self.boxes, self.edges, self.groups = boxes, edges, groups
         self.labels: dict[Port, str] = {}
         for edge in edges:
             self.labels.setdefault((edge.source, edge.port), edge.label)
@@ -129,15 +145,20 @@ class _Picture:
         self.halves = [(w / 2, max([w / 2, *self._reaches(i)])) for i, w in enumerate(self.width)]
         loose = [box.kind in ("parameter", "constant") for box in boxes]
         self.layout: Layout = arrange(self.halves, [((e.source, e.port), e.target) for e in edges], loose)
-        self.x = [at + _MARGIN for at in self.layout.x]
+        depth = max((sum(i in group.members for group in groups) for i in range(len(boxes))), default=0)
+        self.x = [at + _MARGIN + depth * _BESIDE for at in self.layout.x]
         self.y: list[float] = []  # the middle of each layer
         bottom = _MARGIN
-        for row in self.layout.layers:
+        spans = [sorted(self.layout.layer[i] for i in group.members) for group in groups if group.members]
+        for k, row in enumerate(self.layout.layers):
+            bottom += _ABOVE * sum(span[0] == k for span in spans)
             tall = max((self.height[v] for v in row if v < len(boxes)), default=28.0)
             self.y.append(bottom + tall / 2)
-            bottom += tall + _GAP
+            bottom += tall + _GAP + _BELOW * sum(span[-1] == k for span in spans)
         self.bottom = bottom - _GAP
-        self.right = max((self.x[i] + half[1] for i, half in enumerate(self.halves)), default=0.0)
+        self.frames = self._frames()
+        right = (self.x[i] + half[1] for i, half in enumerate(self.halves))
+        self.right = max([0.0, *right, *(frame[2] for frame in self.frames.values())])
 
     def _width(self, i: int) -> float:
         box = self.boxes[i]
@@ -162,7 +183,9 @@ class _Picture:
         drawn: set[tuple[Point, Point]] = set()
         lines = [self._line(edge, tip, drawn) for edge, tip in zip(self.edges, tips, strict=True)]
         heads = [f'<path class="head" d="M{x:.1f} {y:.1f}l-3.6 -{_HEAD:.0f}h7.2z"/>' for x, y in sorted(set(tips))]
-        body = [*filter(None, lines), *heads, *self._labels(), *map(self._box, range(len(self.boxes)))]
+        rects, names = self._groups()
+        body = [*rects, *filter(None, lines), *heads, *names, *self._labels(),
+                *map(self._box, range(len(self.boxes)))]  # fmt: skip
         kinds = [(kind, kind) for kind in _COLOURS if any(box.kind == kind for box in self.boxes)]
         legend, wide = _legend(kinds, self.bottom + 34)
         return document(max(self.right, wide) + _MARGIN, self.bottom + 34 + _MARGIN, [*body, *legend], title)
@@ -240,6 +263,41 @@ class _Picture:
             return self.x[i] - 8 - text_width(label, 11) > 4
         end = self.x[left] + (self.halves[left][1] if left < len(self.boxes) else 3.0)
         return self.x[i] - 8 - text_width(label, 11) > end
+
+    def _frames(self) -> dict[int, tuple[float, float, float, float]]:
+        """The corners of each group's frame: x, y, and x, y of the other end; inner groups first decide."""
+        frames: dict[int, tuple[float, float, float, float]] = {}
+        for k, group in reversed(list(enumerate(self.groups))):
+            inner = [frame for j, frame in frames.items() if self.groups[j].members <= group.members]
+            corners = [
+                (self.x[i] - self.width[i] / 2, self._top(i), self.x[i] + self.halves[i][1],
+                 self._top(i) + self.height[i] + 18) for i in group.members
+            ] + inner  # fmt: skip
+            if not corners:
+                continue
+            x1, y1, x2, y2 = (f(c[n] for c in corners) for n, f in enumerate((min, min, max, max)))
+            x2 = max(x2, x1 + text_width(group.title, 11) + 6)
+            frame = (x1 - _BESIDE, y1 - _ABOVE, x2 + _BESIDE, y2 + _BELOW - 4)
+            if not any(i not in group.members and self._is_in(i, frame) for i in range(len(self.boxes))):
+                frames[k] = frame
+        return frames
+
+    def _is_in(self, i: int, frame: tuple[float, float, float, float]) -> bool:
+        half, top = self.width[i] / 2, self._top(i)
+        is_beside = self.x[i] + half < frame[0] or self.x[i] - half > frame[2]
+        return not (is_beside or top + self.height[i] < frame[1] or top > frame[3])
+
+    def _groups(self) -> tuple[list[str], list[str]]:
+        """The frames, which lie below the lines, and their names, which lie above."""
+        rects: list[str] = []
+        names: list[str] = []
+        for k, (x1, y1, x2, y2) in sorted(self.frames.items()):
+            group = self.groups[k]
+            tip = f"<title>{escaped(group.tooltip)}</title>" if group.tooltip else ""
+            rect = f'<rect x="{x1:.1f}" y="{y1:.1f}" width="{x2 - x1:.1f}" height="{y2 - y1:.1f}" rx="8"/>'
+            rects.append(f'<g class="group">{tip}{rect}</g>')
+            names.append(f'<text class="name halo" x="{x1 + 8:.1f}" y="{y1 + 13:.1f}">{escaped(group.title)}</text>')
+        return rects, names
 
     def _box(self, i: int) -> str:
         box, width, height = self.boxes[i], self.width[i], self.height[i]

@@ -16,6 +16,7 @@ from kinone.core.tree import flatten
 from kinone.errors import ArgumentError, GraphError, ShapeError
 from kinone.inspection.digest import Digest, digest_of
 from kinone.inspection.drawing import Box, Edge, draw, escaped, shortened
+from kinone.inspection.modules import draw_modules
 from kinone.inspection.observer import observing
 from kinone.inspection.trace import Call, Origin, Source, Trace, array_of, flow, is_number
 
@@ -172,9 +173,19 @@ class Recording:
         """The digest of each call's results, for `first_difference`; `digesting` takes those of a whole step."""
         return [Digest(call.index, call.name, digest_of(call.outputs)) for call in self._calls]
 
-    def draw(self, path: Any = None) -> str:
-        """The graph as an SVG picture: its text, which also goes into the file `path` if one is given."""
-        svg = draw(*self._graph(), title=repr(self))
+    def draw(self, path: Any = None, *, by: str = "operators", depth: int | None = None) -> str:
+        """The graph as an SVG picture: its text, which also goes into the file `path` if one is given.
+
+        With by="modules" a box is a call of a module that calls no other, framed by those that do; `depth` is how many
+        levels of modules are opened, so that depth=1 shows the parts of the model as one box each.
+        """
+        if by not in ("operators", "modules") or (depth is not None and (by == "operators" or depth < 0)):
+            got = f"by={by!r}, depth={depth}"
+            raise ArgumentError("draw", 'by="operators", or by="modules" and a depth ≥ 0', got)
+        if by == "modules":
+            svg = draw_modules(self._f, self._calls, self._sources, self._ends, depth, repr(self))
+        else:
+            svg = draw(*self._graph(), title=repr(self))
         if path is not None:
             Path(path).write_text(svg, encoding="utf-8")
         return svg

@@ -24,6 +24,15 @@ class Source:
     given: Any = None
 
 
+@dataclass(eq=False)
+class Frame:
+    """One call of a module, inside the call of another or at the top."""
+
+    module: Any
+    above: "Frame | None"
+    is_leaf: bool = True  # whether it called no other module
+
+
 Origin = tuple[Any, int]
 """Where an input comes from: a `Source` or a `Call` with the number of its output, or a plain number and 0."""
 
@@ -38,6 +47,17 @@ class Call:
     input_names: tuple[str, ...]
     attributes: dict[str, Any]
     outputs: tuple[NDArray[Any], ...]
+    frame: Frame | None = None  # the call of a module in which it was made
+
+    @property
+    def frames(self) -> list[Frame]:
+        """The calls of modules in which it was made, the outermost first."""
+        chain: list[Frame] = []
+        frame = self.frame
+        while frame is not None:
+            chain.insert(0, frame)
+            frame = frame.above
+        return chain
 
     @property
     def id(self) -> str:
@@ -91,7 +111,8 @@ class Call:
         return ", ".join([*(f"{name}={short(x)}" for name, (x, _) in pairs if is_number(x)), *self._settings()])
 
     def _settings(self) -> list[str]:
-        given = [(k, v) for k, v in self.attributes.items() if repr(v) != repr(self.op.defaults.get(k, self))]
+        defaults = self.op.defaults
+        given = [(k, v) for k, v in self.attributes.items() if k not in defaults or repr(v) != repr(defaults[k])]
         return [f"{name}={short(value)}" for name, value in given]
 
     def _each(self, parts: tuple[Any, ...]) -> Any:
@@ -108,6 +129,7 @@ class Trace(Observer):
         self.calls: list[Call] = []
         self.sources: list[Source] = []
         self._by_node: dict[Node, Origin] = {}
+        self._frame: Frame | None = None
         self._by_array: dict[int, Origin] = {}  # sources and calls keep the arrays alive, so no id comes twice
 
     def add(self, source: Source) -> Source:
@@ -140,10 +162,23 @@ class Trace(Observer):
         origins = tuple(self.origin(x) for _, x in given)
         results = result if isinstance(result, tuple) else (result,)
         arrays = tuple(y.data for y in results)
-        call = Call(len(self.calls), op, origins, tuple(name for name, _ in given), {**op.defaults, **attrs}, arrays)
+        names = tuple(name for name, _ in given)
+        call = Call(len(self.calls), op, origins, names, {**op.defaults, **attrs}, arrays, self._frame)
         self.calls.append(call)
         for port, y in enumerate(results):
             self._note(y, (call, port))
+
+    def before_module(self, module: Any, args: Any, kwargs: Mapping[str, Any]) -> None:
+        """Go down into a module."""
+        if self._frame is not None:
+            self._frame.is_leaf = False
+        self._frame = Frame(module, self._frame)
+
+    def after_module(self, module: Any, args: Any, kwargs: Mapping[str, Any], result: Any) -> None:
+        """And up again, past what was left by an error that somebody caught."""
+        while self._frame is not None and self._frame.module is not module:
+            self._frame = self._frame.above
+        self._frame = self._frame and self._frame.above
 
     def _note(self, tensor: Tensor, origin: Origin) -> None:
         if tensor.node is not None:
