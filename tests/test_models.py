@@ -240,7 +240,7 @@ def test_the_variational_one_draws_in_training_alone():
     (first, mean, log_var), (second, *_) = net(x), net(x)
     assert not np.array_equal(first.data, second.data)
     by_hand = mean.data + np.exp(0.5 * log_var.data) * Stream("vae", seed=3).normal((3, 2))
-    np.testing.assert_allclose(first.data, net.decode(by_hand).data, rtol=1e-6)
+    np.testing.assert_allclose(first.data, net.decode(by_hand).data, rtol=1e-4, atol=1e-6)
     net.eval()
     assert np.array_equal(net(x)[0].data, net.decode(mean).data)
     kn.random.seed(3)
