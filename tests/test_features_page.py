@@ -1,4 +1,4 @@
-"""docs/features.md tells the truth: its ids, the names that it calls and the tests that it points to exist."""
+"""docs/features.md (and docs/faults.md) tells the truth: its ids, the names that it calls and the tests that it points to exist."""
 
 import ast
 import re
@@ -17,6 +17,7 @@ PAGE = (ROOT / "docs/features.md").read_text(encoding="utf-8")
 REQUIRED = {"A": 14, "B": 11, "C": 7, "D": 3, "E": 4, "F": 3, "G": 8, "H": 8, "I": 4, "J": 4, "L": 4, "M": 4, "N": 4}
 IDS = [f"{group}{i}" for group, count in REQUIRED.items() for i in range(1, count + 1)]
 ROWS = re.findall(r"^\| ([A-Z]\d+) \| (.*) \| (.*) \|$", PAGE, re.MULTILINE)
+FAULTS = (ROOT / "docs/faults.md").read_text(encoding="utf-8")
 TEST = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
 NAME = re.compile(r"\bkn\.((?:[A-Za-z]\w*\.)*[A-Za-z_]\w*)")
 
@@ -40,9 +41,9 @@ def test_rows_come_once_and_in_order() -> None:
     assert PAGE.count("\n| ") == len(ROWS) + PAGE.count("\n|---"), "a row that is not read"
 
 
-@pytest.mark.parametrize("file", sorted({file for file, _ in TEST.findall(PAGE)}))
+@pytest.mark.parametrize("file", sorted({file for file, _ in TEST.findall(PAGE + FAULTS)}))
 def test_the_tests_exist(file: str) -> None:
-    named = {test for of, test in TEST.findall(PAGE) if of == file}
+    named = {test for of, test in TEST.findall(PAGE + FAULTS) if of == file}
     assert not named - set(_tests_of(file))
 
 
