@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kinone.data.dataset import pos_weight
 from kinone.data.films import (
     BOXES,
     FINDINGS,
@@ -26,7 +27,7 @@ from kinone.data.films import (
 )
 from kinone.data.image import Levels, read_gray, resized
 from kinone.data.split import check_disjoint
-from kinone.errors import ArgumentError, DataError
+from kinone.errors import ArgumentError, DataError, StateError
 
 Progress = Callable[[int, int], Any]
 
@@ -62,6 +63,7 @@ class ChestFilms:
         self.cache = Path(cache) if cache is not None else self.folder / "cache"
         self.replaced: dict[str, tuple[str, str]] = {}  # a film that cannot be read: why, and which stands for it
         self._source = np.arange(len(self.films))
+        self._broken: dict[int, str] = {}
         self._levels: Any = None
 
     def _labels(self) -> NDArray[np.float32]:
@@ -83,6 +85,22 @@ class ChestFilms:
 
     def _small(self, at: int) -> Levels:
         return resized(read_gray(self.paths[at]), self.size)
+
+    def labels_of(self, indices: Sequence[int] | NDArray[np.int64]) -> NDArray[np.float32]:
+        """Those of several films, one row for each."""
+        return self.labels[self._source[np.asarray(indices, np.int64)]]
+
+    def name_of(self, index: int) -> str:
+        """The film's file, or that of the one that stands for it."""
+        return self.films[int(self._source[index])].name
+
+    def keep(self, indices: Sequence[int] | NDArray[np.int64]) -> None:
+        """Forget all other films; those that stay are numbered anew. Before `prepare`, which then reads fewer."""
+        kept = np.asarray(indices, np.int64)
+        if self._levels is not None:
+            raise StateError("chest films", "keep before prepare", "films that are prepared")
+        self.films, self.paths = [self.films[at] for at in kept], [self.paths[at] for at in kept]
+        self.labels, self._source = self.labels[kept], np.arange(len(kept))
 
     @property
     def patients(self) -> NDArray[np.int64]:
@@ -137,14 +155,23 @@ class ChestFilms:
     def _replace(self, broken: dict[int, str]) -> None:
         if len(broken) > self.most_broken:
             raise self._too_many(broken)
-        if len(broken) == len(self):
-            raise DataError("chest films", "a film that can be read", "none")
-        for at, why in broken.items():
-            other = at
-            while other in broken:
-                other = (other + 1) % len(self)
-            self._source[at] = other
-            self.replaced[self.films[at].name] = (why, self.films[other].name)
+        self._broken = broken
+        self.replace_within({"the films": np.arange(len(self))})
+
+    def replace_within(self, parts: Mapping[str, Any]) -> None:
+        """Let a film that cannot be read give way to the next that can of its own part: no patient changes sides."""
+        for name, indices in parts.items():
+            members = np.asarray(indices).tolist()
+            lost = [place for place, at in enumerate(members) if at in self._broken]
+            if members and len(lost) == len(members):
+                raise DataError("chest films", f"a film that can be read in {name}", "none")
+            for place in lost:
+                other = place
+                while members[other] in self._broken:
+                    other = (other + 1) % len(members)
+                at, source = members[place], members[other]
+                self._source[at] = source
+                self.replaced[self.films[at].name] = (self._broken[at], self.films[source].name)
 
     def _too_many(self, broken: dict[int, str]) -> DataError:
         listed = "; ".join(f"{self.films[at].name}: {why}" for at, why in list(broken.items())[:30])
@@ -175,7 +202,4 @@ class ChestFilms:
 
     def pos_weight(self, indices: Sequence[int] | NDArray[np.int64] | None = None) -> NDArray[np.float32]:
         """Negatives per positive of each class among those films, 1 where one of both is missing."""
-        table = self.labels[self._source if indices is None else self._source[np.asarray(indices)]]
-        positives = table.sum(0, dtype=np.float64)
-        both = (positives > 0) & (positives < len(table))
-        return np.where(both, (len(table) - positives) / np.where(both, positives, 1), 1).astype(np.float32)
+        return pos_weight(self.labels[self._source] if indices is None else self.labels_of(indices))

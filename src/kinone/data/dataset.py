@@ -5,6 +5,7 @@ from itertools import pairwise
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
+from numpy.typing import NDArray
 
 from kinone.core.tensor import Tensor
 from kinone.core.tree import flatten
@@ -119,6 +120,20 @@ def random_split(dataset: Dataset, shares: Sequence[float | int], seed: int = 0)
     cuts = [0, *(int(end + 0.5) for end in ends)]
     order = Stream("split", seed).permutation(n).tolist()
     return [Subset(dataset, order[low:high]) for low, high in pairwise(cuts)]
+
+
+def pos_weight(labels: Any) -> NDArray[np.float32]:
+    """Negatives per positive of each column of 0 and 1, and 1 where one of both is missing.
+
+    >>> pos_weight(np.array([[1, 0, 0], [0, 0, 1], [0, 0, 1], [0, 0, 1]])).round(2)
+    array([3.  , 1.  , 0.33], dtype=float32)
+    """
+    table = np.asarray(labels)
+    if table.ndim not in (1, 2) or not np.isin(table, (0, 1)).all():
+        raise ArgumentError("pos_weight", "labels 0 and 1, (N,) or (N, L)", f"{table.dtype} of shape {table.shape}")
+    positives = table.sum(0, dtype=np.float64)
+    both = (positives > 0) & (positives < len(table))
+    return np.where(both, (len(table) - positives) / np.where(both, positives, 1), 1).astype(np.float32)
 
 
 def collate(samples: Sequence[Any]) -> Any:

@@ -1,0 +1,235 @@
+"""Data modules: parts that share no patient, loaders of them, and what a run needs to know of its data."""
+
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from kinone.data import Arrays, ChestModule, DataModule, Subset, pos_weight
+from kinone.data.demo import DemoSpec, make_demo
+from kinone.data.films import FINDINGS, LISTS, TABLES
+from kinone.data.module import film_transforms
+from kinone.data.transforms import Compose, HorizontalFlip, Normalize
+from kinone.errors import ArgumentError, DataError, StateError
+
+SPEC = DemoSpec(patients=30, size=32)
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_demo(tmp_path_factory.mktemp("data") / "demo", SPEC)
+
+
+@pytest.fixture
+def folder(demo: Path, tmp_path: Path) -> Path:
+    """The demo data, to be spoilt."""
+    made = tmp_path / "demo"
+    (made / "images").mkdir(parents=True)
+    for file in demo.rglob("*"):
+        if file.is_file() and file.parent.name != "cache":
+            (made / file.relative_to(demo)).write_bytes(file.read_bytes())
+    return made
+
+
+def patients(data: ChestModule) -> dict[str, set[int]]:
+    return {name: {data.films.films[at].patient for at in indices} for name, indices in data.indices.items()}
+
+
+def same(a: Any, b: Any) -> bool:
+    return all(np.array_equal(x, y) for one, two in zip(a, b, strict=True) for x, y in zip(one, two, strict=True))
+
+
+# ------------------------------------------------------------------------------ chest films
+@pytest.mark.parametrize("split", ["official", "stratified"])
+def test_every_film_is_in_one_part_and_every_patient_too(demo, split):
+    data = ChestModule(demo, size=16, split=split)
+    data.setup()
+    who = patients(data)
+    assert list(who) == ["train", "validation", "test"] and all(who.values())
+    assert not (who["train"] & who["validation"] or who["train"] & who["test"] or who["validation"] & who["test"])
+    assert sorted(np.concatenate(list(data.indices.values()))) == list(range(len(data.films)))
+    assert data.classes == FINDINGS and data.input_shape == (1, 16, 16)
+    if split == "official":
+        tested = set((demo / LISTS["test"]).read_text().split())
+        assert {data.films.films[at].name for at in data.indices["test"]} == tested
+        assert 0.05 < data.sizes()["validation"] / (data.sizes()["train"] + data.sizes()["validation"]) < 0.2
+
+
+def test_the_demo_films_are_made_where_they_are_missing(tmp_path):
+    told = []
+    data = ChestModule(tmp_path / "demo", size=16, demo=DemoSpec(patients=10, size=32), batch_size=8)
+    data.setup(lambda *news: told.append(news))
+    count = len(data.films)
+    assert told[count - 1] == ("drawing the demo films", count, count)
+    assert told[-1] == ("shrinking the films", count, count)
+    x, y = next(iter(data.train_loader()))
+    assert x.shape == (8, 1, 16, 16) and x.dtype == np.float32 and y.shape == (8, 14)
+
+
+def test_loaders_change_training_films_alone(demo):
+    data = ChestModule(demo, size=16, batch_size=16, seed=3)
+    plain = ChestModule(demo, size=16, batch_size=16, transform=None, test_transform=None)
+    assert same(data.validation_loader(), [(Normalize()(x[:, 0], None)[:, None], y)  # pyright: ignore[reportArgumentType]
+                                           for x, y in plain.validation_loader()])  # fmt: skip
+    loader = data.train_loader()
+    first, second = list(loader), list(loader)
+    assert not same(first, second) and same(first, data.train_loader(workers=2))
+    assert not same(first, ChestModule(demo, size=16, batch_size=16, seed=4).train_loader())
+    labels = np.concatenate([y for _, y in plain.train_loader(shuffle=False)])
+    assert np.array_equal(labels, data.labels()) and np.array_equal(data.pos_weight(), pos_weight(labels))
+    assert data.train_loader(drop_last=True, batch_size=7).batch_size == 7
+
+
+def test_lists_of_ones_own(demo):
+    names = sorted(path.name for path in (demo / "images").iterdir())
+    who = [name[:8] for name in names]
+    parts = {
+        "train": [name for name in names if name[:8] <= who[40]],
+        "test": demo / LISTS["test"],
+    }
+    tested = set((demo / LISTS["test"]).read_text().split())
+    parts["train"] = [name for name in parts["train"] if name not in tested]
+    data = ChestModule(demo, size=16, split=parts)
+    assert data.sizes() == {"train": len(parts["train"]), "test": len(tested)}
+    again = ChestModule(demo, size=16, split={"train": data.indices["train"], "test": data.indices["test"].tolist()})
+    assert again.digest() == data.digest()
+    with pytest.raises(StateError, match="a part among train, test, got 'validation'"):
+        data.validation_loader()
+
+
+def test_a_patient_in_two_parts_is_refused_whoever_made_the_lists(folder):
+    names = sorted(path.name for path in (folder / "images").iterdir())
+    shared = next(b for a, b in pairwise(names) if a[:8] == b[:8])
+    parts = {"train": [name for name in names if name != shared], "test": [shared]}
+    with pytest.raises(DataError, match="no patient both in train and in test, got 1"):
+        ChestModule(folder, size=16, split=parts).setup()
+    assert not (folder / "cache").exists(), "refused before anything is made"
+    lists = folder / LISTS["train"]
+    lists.write_text(lists.read_text() + "\n" + (folder / LISTS["test"]).read_text().split()[0])
+    with pytest.raises(DataError, match="no patient both in train and in test"):
+        ChestModule(folder, size=16).setup()
+
+
+def test_a_broken_film_gives_way_to_one_of_its_own_part(folder):
+    before = ChestModule(folder, size=16, cache=folder / "first")
+    before.setup()
+    tested = before.indices["test"]
+    lone = next(at for at in tested if at + 1 not in tested and at + 1 < len(before.films))
+    before.films.paths[lone].write_bytes(b"")
+    data = ChestModule(folder, size=16)
+    data.setup()
+    name = data.films.films[lone].name
+    why, stand_in = data.films.replaced[name]
+    assert why == "an empty file" and stand_in in {data.films.films[at].name for at in tested} - {name}
+    assert data.films.name_of(int(lone)) == stand_in
+    place = tested.tolist().index(lone)
+    other = tested.tolist().index(next(at for at in tested if data.films.films[at].name == stand_in))
+    assert np.array_equal(data.part("test")[place][0], data.part("test")[other][0])
+    assert np.array_equal(data.labels("test")[place], data.labels("test")[other])
+
+
+def test_a_part_of_broken_films_is_refused(folder):
+    for name in (folder / LISTS["test"]).read_text().split():
+        (folder / "images" / name).write_bytes(b"")
+    with pytest.raises(DataError, match="a film that can be read in test, got none"):
+        ChestModule(folder, size=16, most_broken=1000).setup()
+
+
+def test_a_limit_reads_no_more_films(demo, tmp_path):
+    data = ChestModule(demo, size=16, limit=5, cache=tmp_path)
+    assert data.sizes() == {"train": 5, "validation": 5, "test": 5} and len(data.films) == 15
+    whole = ChestModule(demo, size=16, transform=None, test_transform=None)
+    few = ChestModule(demo, size=16, limit=5, cache=tmp_path, transform=None, test_transform=None)
+    for name in data.sizes():
+        assert all(same(few.part(name)[i], whole.part(name)[i]) for i in range(5))
+        assert np.array_equal(few.labels(name), whole.labels(name)[:5])
+
+
+def test_the_digest_is_of_films_labels_and_parts(folder):
+    def digest(**options: Any) -> str:
+        return ChestModule(folder, size=16, **options).digest()
+
+    first = digest()
+    assert digest(workers=3, batch_size=2, seed=9, cache=folder / "elsewhere") == first
+    assert len({first, digest(split="stratified"), digest(limit=4), digest(has_no_finding=True)}) == 4
+    table = folder / TABLES[0]
+    table.write_text(table.read_text().replace("Effusion", "Edema", 1))
+    assert digest() != first
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ({"split": "random"}, 'split "official", "stratified" or a dict'),
+        ({"validation_share": 0}, "validation_share between 0 and 1"),
+        ({"shares": (0.5, 0.5)}, "shares of training, validation and test"),
+        ({"limit": 0}, "limit ≥ 1"),
+        ({"split": {"tset": []}}, "parts among train, validation, test, got 'tset'"),
+        ({"split": {"train": [10**6]}}, "indices below"),
+        ({"split": {"train": ["nobody.png"]}}, r"films of the table in the list of train, got 1 others: nobody\.png"),
+        ({"split": {"train": [0], "test": []}}, "films in the part test, got none"),
+        ({"split": {"test": [0]}}, "films in the part train, got none"),
+        ({"batch": 3}, "batch"),
+    ],
+)
+def test_wrong_arguments_are_refused(demo, options, match):
+    with pytest.raises((ArgumentError, DataError, TypeError), match=match):
+        ChestModule(demo, size=16, **options).setup()
+
+
+def test_a_folder_without_lists_names_them(folder):
+    (folder / LISTS["test"]).unlink()
+    with pytest.raises(DataError, match=r"the list test_list\.txt"):
+        ChestModule(folder, size=16).setup()
+    assert ChestModule(folder, size=16, split="stratified").sizes()["test"]
+
+
+def test_films_are_changed_a_little():
+    assert film_transforms(20).transforms[0].size == 20 and HorizontalFlip() not in film_transforms(20).transforms
+
+
+# ------------------------------------------------------------------------------ arrays
+def test_arrays_are_dealt_out_in_proportion():
+    x, y = np.arange(200).reshape(100, 2), np.arange(100) % 5
+    data = DataModule.of_arrays(x, y, batch_size=10, split_seed=1)
+    assert data.sizes() == {"train": 70, "validation": 10, "test": 20}
+    assert np.bincount(data.labels("test")).tolist() == [4, 4, 4, 4, 4]
+    rows = np.concatenate([bx for name in ("train", "validation", "test") for bx, _ in data._loader(name, None, {})])
+    assert np.array_equal(np.sort(rows[:, 0]), x[:, 0])
+    assert [len(by) for _, by in data.validation_loader()] == [10] and data.input_shape == (2,)
+    assert DataModule.of_arrays(x, y, split_seed=1).digest() == data.digest()
+    assert DataModule.of_arrays(x, y, split_seed=2).digest() != data.digest()
+
+
+def test_arrays_of_groups_numbers_and_no_test_part():
+    x, y = np.zeros((60, 2)), np.linspace(0, 1, 60)
+    groups = np.arange(60) // 3
+    data = DataModule.of_arrays(x, y, groups=groups, shares=(0.5, 0.25, 0.25))
+    parts: Any = data.parts
+    of = [set(groups[part.indices]) for part in parts.values()]
+    assert not (of[0] & of[1] or of[0] & of[2] or of[1] & of[2])
+    assert DataModule.of_arrays(x, y, shares=(0.8, 0.2, 0)).sizes() == {"train": 48, "validation": 12}
+    with pytest.raises(ArgumentError, match="shares of training, validation and test"):
+        DataModule.of_arrays(x, y, shares=(0.8, 0.2))
+
+
+def test_parts_of_ones_own():
+    rows = Arrays(np.zeros((9, 3)), np.arange(9) % 2)
+    data = DataModule(Subset(rows, [0, 1, 2]), (np.ones((2, 3)), np.ones(2)), test_transform=Compose())
+    assert data.sizes() == {"train": 3, "validation": 2} and data.labels("train").tolist() == [0, 1, 0]
+    assert data.pos_weight() == 2 and data.labels("validation").tolist() == [1, 1]
+    listed = DataModule([(np.zeros(3), 1), (np.ones(3), 0)])
+    assert listed.labels().tolist() == [1, 0] and listed.input_shape == (3,)
+    with pytest.raises(DataError, match="no sample both in train and in test, got 2"):
+        DataModule(Subset(rows, [0, 1, 2]), test=Subset(rows, [1, 2, 3]))
+    with pytest.raises(ArgumentError, match="a data set or"):
+        DataModule(iter([]))
+
+
+def test_weights_of_positives():
+    assert pos_weight([1, 0, 0, 0]) == 3 and pos_weight(np.ones((3, 2))).tolist() == [1, 1]
+    for wrong in ([0, 2], [[[1]]], [0.5]):
+        with pytest.raises(ArgumentError, match="labels 0 and 1"):
+            pos_weight(wrong)
