@@ -53,8 +53,12 @@ def main(short: bool = False) -> dict[str, float]:
             yield images[order[i : i + 64]], y[order[i : i + 64]]
 
     schedule = optim.CosineAnnealingLR(optimizer, T_max=epochs)
-    model.fit(batches, test, loss=nn.CrossEntropyLoss(label_smoothing=0.05), optimizer=optimizer, epochs=epochs,
-              schedule=schedule, metrics=["accuracy"], verbose=not short)  # fmt: skip
+    history = model.fit(
+        batches, test, loss=nn.CrossEntropyLoss(label_smoothing=0.05), optimizer=optimizer, epochs=epochs,
+        schedule=schedule, metrics=["accuracy"], verbose=not short,
+    )  # fmt: skip
+    if not short:
+        history.plot("digits_cnn.svg")
     accuracy = model.evaluate(test, loss=nn.CrossEntropyLoss(), metrics=["accuracy"])["accuracy"]
     print(f"{accuracy:.2%} of {len(test[0])} test digits, after {time.perf_counter() - began:.0f} s")
     return {"accuracy": accuracy, "seconds": time.perf_counter() - began}

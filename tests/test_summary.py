@@ -299,3 +299,24 @@ def test_the_time_is_sane():
     )
     frozen = Deep().requires_grad_(False).summary((2, 3, 16, 16)).forecast
     assert all(c.back_moved == 0 == c.back_multiply_adds for c in frozen.costs) and frozen.seconds < one.seconds
+
+
+# ------------------------------------------------------------------------------ sequences
+def test_recurrent_layers_and_attention():
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            self.lstm = nn.LSTM(3, 8, num_layers=2, bidirectional=True)
+            self.attend = nn.MultiheadAttention(16, 4)
+
+        def forward(self, x: Any) -> Any:
+            y, _ = self.lstm(x)
+            return self.attend(y, y, y, need_weights=False)[0]
+
+    steps, n = 5, 2
+    s = Model().summary((steps, n, 3))
+    assert s["lstm"].multiply_adds == steps * n * 2 * (32 * (3 + 8) + 32 * (16 + 8))
+    attention = n * 4 * steps * steps * (4 + 4)
+    inside = [row for row in s.rows if row.path.startswith("attend")]
+    assert sum(row.multiply_adds for row in inside) == steps * n * 16 * 64 + attention
+    assert s["lstm"].output_shapes[0] == (steps, n, 16) and s["attend"].output_shapes[0] == (steps, n, 16)
+    assert s.parameters == sum(p.size for p in Model().parameters())
