@@ -1,4 +1,4 @@
-"""docs/features.md (and docs/faults.md) tells the truth: its ids, the names that it calls and the tests that it points to exist."""
+"""docs/features.md and docs/faults.md tell the truth: ids, names and tests that they point to exist."""
 
 import ast
 import re
