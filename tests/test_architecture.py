@@ -84,6 +84,18 @@ def test_what_changed_in_a_container_of_its_own_is_described(change):
     assert "changed" not in nn.described(Stack(3))
 
 
+def test_settings_of_parts_that_changed_are_described():
+    model = nn.TransformerEncoderLayer(4, 2, 8, dropout=0.1)
+    untouched = nn.described(model)
+    assert "changed" not in untouched
+    model.dropout1.p, model.norm1.eps = 0.5, 1e-3
+    copy: Any = nn.build(json.loads(json.dumps(nn.described(model))), KINDS)
+    assert (copy.dropout1.p, copy.dropout2.p, copy.norm1.eps, copy.norm2.eps) == (0.5, 0.1, 1e-3, 1e-5)
+    waits = nn.Sequential(Pair(3))
+    waits(X)
+    assert "changed" not in json.dumps(nn.described(waits)["config"]), "a first input is no change"
+
+
 def test_a_shared_module_stays_shared():
     shared = nn.Linear(3, 3)
     model = Pair(3, inner=Pair(3, inner=shared))

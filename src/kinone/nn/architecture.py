@@ -101,7 +101,7 @@ class _Writer:
 
 
 def _changes(module: Module) -> list[tuple[str, Module | None]]:
-    """Paths below `module` whose module is another than its constructor put there, and what stands there now."""
+    """Paths below `module` whose module is not as its constructor put it there, and what stands there now."""
     found: list[tuple[str, Module | None]] = []
     stack = [("", module)]
     seen: set[int] = set()
@@ -122,7 +122,8 @@ def _changes(module: Module) -> list[tuple[str, Module | None]]:
         for name, value in own.items():
             if isinstance(value, Module) and id(value) in given:
                 continue  # described as an argument
-            if name in changed and (value is None or isinstance(value, Module)):
+            is_other = isinstance(value, Module) and "_has_other_settings" in vars(value)
+            if is_other or (name in changed and (value is None or isinstance(value, Module))):
                 found.append((start + name, value))
             elif isinstance(value, Module):
                 stack.append((start + name, value))

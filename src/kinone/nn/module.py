@@ -5,6 +5,7 @@ from abc import ABCMeta
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import cache
 from typing import Any, Self
 
 import numpy as np
@@ -30,8 +31,14 @@ class ModuleType(ABCMeta):
 
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:
         module = super().__call__(*args, **kwargs)
-        vars(module)["_made"] = (args, kwargs)  # from here on, modules that are put in place count as changes
+        vars(module)["_made"] = (args, kwargs)  # from here on, what is put in place counts as a change
         return module
+
+
+@cache
+def _settings(kind: type) -> frozenset[str]:
+    """The names of the constructor's arguments; attributes of the same name speak for them."""
+    return frozenset(list(inspect.signature(kind.__init__).parameters)[1:])
 
 
 class Module(Methods, metaclass=ModuleType):
@@ -59,6 +66,7 @@ class Module(Methods, metaclass=ModuleType):
     _buffers: dict[str, bool]  # name: whether it belongs in a checkpoint
     _made: tuple[tuple[Any, ...], dict[str, Any]]  # the arguments that it was made with
     _changed: set[str]  # attributes that got another module since
+    _has_other_settings: bool  # whether arguments of the constructor were set anew since
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """The function itself."""
@@ -117,6 +125,8 @@ class Module(Methods, metaclass=ModuleType):
         own = vars(self)
         if "_made" in own and (isinstance(value, Module) or isinstance(own.get(name), Module)):
             own.setdefault("_changed", set()).add(name)
+        elif "_made" in own and name in _settings(type(self)) and not isinstance(value, Tensor) and not self.is_waiting:
+            own["_has_other_settings"] = True
 
     def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
         """Set a tensor that is state but not a parameter; `persistent` ones go into checkpoints."""
