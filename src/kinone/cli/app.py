@@ -5,6 +5,7 @@ from cyclopts import App
 from kinone import __version__
 from kinone.cli.bench import bench
 from kinone.cli.doctor import doctor
+from kinone.cli.download import download
 from kinone.cli.ops import ops
 
 app = App(
@@ -16,3 +17,4 @@ app = App(
 app.command(ops)
 app.command(doctor)
 app.command(bench)
+app.command(download)
