@@ -1,8 +1,9 @@
 """Grad-CAM: which places of a picture a score rests on (Selvaraju and others, 2017).
 
-A ← the last feature maps (K, h, w) of more than one place, s ← the score: αₖ is the mean over the places of ∂s/∂Aₖ,
-and heat = relu(Σₖ αₖ·Aₖ), enlarged to the size of the picture. It shows where the network looked, not whether that was
-right.
+A ← feature maps (K, h, w), s ← the score: αₖ is the mean over the places of ∂s/∂Aₖ, and heat = relu(Σₖ αₖ·Aₖ),
+enlarged to the size of the picture. Of a small picture the last maps have few places, and those before are better
+weighted place by place: heat = Σₖ relu(∂s/∂Aₖ)·Aₖ where that is positive (LayerCAM: Jiang and others, 2021). Either
+shows where the network looked, not whether that was right.
 """
 
 from typing import Any
@@ -21,29 +22,37 @@ from kinone.ops import interpolate
 from kinone.training.step import modes_kept
 
 Heat = NDArray[np.float32]
+PLACES = 49  # 7×7, what ResNet and its like have at the end for pictures of 224 pixels
 
 
 class _Maps(Observer):
-    """Notes the last feature maps (N, K, h, w) out of, or after, a 2-d convolution; or those of one module."""
+    """Notes feature maps (N, K, h, w): those of one module, or the last of PLACES places after a 2-d convolution.
+
+    If none has so many places, the last of those that have most.
+    """
 
     def __init__(self, wanted: Module | None) -> None:
         self.wanted = wanted
         self.has_convolution = False
         self.found: Tensor | None = None
+        self.places = 2
 
     def after_module(self, module: Any, args: Any, kwargs: Any, result: Any) -> None:
         self.has_convolution |= isinstance(module, Conv2d)
-        is_maps = isinstance(result, Tensor) and result.ndim == 4 and result.shape[2] * result.shape[3] > 1
-        if is_maps and (module is self.wanted or (self.wanted is None and self.has_convolution)):
+        if not isinstance(result, Tensor) or result.ndim != 4:
+            return
+        places = min(result.shape[2] * result.shape[3], PLACES)
+        if module is self.wanted and places > 1:
             self.found = result
+        if self.wanted is None and self.has_convolution and places >= self.places:
+            self.found, self.places = result, places
 
 
-def grad_cam(model: Module, x: Any, target: int, layer: str | None = None) -> Heat:
+def grad_cam(model: Module, x: Any, target: int, layer: str | None = None, *, is_local: bool = False) -> Heat:
     """Heat of each picture for output number `target`: x (N, C, H, W) → (N, H, W), 0 where nothing speaks for it.
 
-    `layer` is the path of the module whose feature maps to take (`layer3.1`); by default the last ones of more than
-    one place after a convolution, in a ResNet those before the mean over places. Values are in the units of the
-    score; `relative` brings them to 0 … 1.
+    `layer` is the path of the module whose feature maps to take (`layer3.1`); by default the last ones of at least 7×7
+    places after a convolution. With `is_local` each place has its own weights. `relative` brings heat to 0 … 1.
 
     >>> from kinone import nn
     >>> net = nn.Sequential(nn.Conv2d(1, 1, 1, bias=False), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(1, 1))
@@ -70,7 +79,7 @@ def grad_cam(model: Module, x: Any, target: int, layer: str | None = None) -> He
     cotangent = np.zeros(y.shape, y.dtype)
     cotangent[:, target] = 1  # the pictures of a batch do not see one another in evaluation
     slopes = gradients(y, [maps], cotangent)[0].data
-    weights = slopes.mean(axis=(2, 3), keepdims=True)
+    weights = np.maximum(slopes, 0) if is_local else slopes.mean(axis=(2, 3), keepdims=True)
     heat = np.maximum((weights * maps.data).sum(1, keepdims=True), 0)
     size = (picture.shape[2], picture.shape[3])
     return np.ascontiguousarray(interpolate(heat, size=size, mode="bilinear")[:, 0])

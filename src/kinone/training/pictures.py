@@ -32,11 +32,11 @@ def colours(values: Any) -> Pixels:
     return np.rint(_STOPS[low] * (1 - part) + _STOPS[low + 1] * part).astype(np.uint8)
 
 
-def enlarged(picture: NDArray[Any], size: int) -> NDArray[Any]:
-    """A picture (rows, columns, …) of 8-bit levels or heat, with its longer side `size` pixels long, bilinearly."""
+def enlarged(picture: NDArray[Any], size: int | tuple[int, int]) -> NDArray[Any]:
+    """Levels or heat (rows, columns), bilinearly as large as `size`, of which one number is the longer side."""
     rows, columns = picture.shape[:2]
-    scale = size / max(rows, columns)
-    shape = (max(round(rows * scale), 1), max(round(columns * scale), 1))
+    scale = size / max(rows, columns) if isinstance(size, int) else 1.0
+    shape = (max(round(rows * scale), 1), max(round(columns * scale), 1)) if isinstance(size, int) else size
     values = picture.astype(np.float64)
     for axis, (old, new) in enumerate(zip((rows, columns), shape, strict=True)):
         at = np.clip((np.arange(new) + 0.5) * old / new - 0.5, 0, old - 1)
@@ -51,7 +51,7 @@ def overlaid(levels: Levels, heat: Any) -> Pixels:
     heat = np.clip(np.asarray(heat, np.float64), 0, 1)
     if levels.shape != heat.shape or levels.ndim != 2:
         raise ShapeError("overlaid", "a film and heat of one shape (rows, columns)", f"{levels.shape} and {heat.shape}")
-    share = (_MOST * np.sqrt(heat))[..., None]
+    share = (_MOST * heat**0.75)[..., None]
     return np.rint(levels[..., None] * (1 - share) + colours(heat) * share).astype(np.uint8)
 
 
