@@ -1,4 +1,4 @@
-"""Gray images: read from files whatever is in them, and made smaller, in integers alone.
+"""Images: read from files whatever is in them, as gray levels or colours, and made smaller, in integers alone.
 
 Decoding is OpenCV's, whose PNG and JPEG readers give the same levels everywhere; resizing is this file's, exact, so
 that a cache made on one machine is that of any other.
@@ -41,8 +41,26 @@ def read_gray(path: str | os.PathLike[str]) -> Levels:
     return decoded(data, path.name)
 
 
+def read_colours(path: str | os.PathLike[str]) -> Levels:
+    """The same as levels of red, green and blue (3, rows, columns); gray is all three of them."""
+    path = Path(path)
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise DataError("image", f"the image {path.name}", error.strerror or str(error)) from None
+    pixels = _as_levels(_pixels(data, path.name), path.name)
+    if pixels.ndim == 2 or pixels.shape[2] == 2:
+        gray = pixels if pixels.ndim == 2 else pixels[..., 0]
+        return np.stack([gray, gray, gray])
+    return np.ascontiguousarray(np.moveaxis(pixels[..., 2::-1], -1, 0))  # OpenCV has blue first
+
+
 def decoded(data: bytes, name: str = "image") -> Levels:
-    """The same for a file's content."""
+    """Gray levels of a file's content."""
+    return _gray(_as_levels(_pixels(data, name), name))
+
+
+def _pixels(data: bytes, name: str) -> Any:
     cv2 = _cv2()
     size = _size(data, name)
     if size is not None and size[0] * size[1] > MOST_PIXELS:
@@ -57,14 +75,18 @@ def decoded(data: bytes, name: str = "image") -> Levels:
         log.setLogLevel(before)
     if pixels is None:
         raise DataError("image", f"the image {name}", "a file that is cut off, damaged or no image")
-    return _gray(pixels, name)
+    return pixels
 
 
-def _gray(pixels: Any, name: str) -> Levels:
+def _as_levels(pixels: Any, name: str) -> Any:
     if pixels.dtype == np.uint16:
         pixels = (pixels >> 8).astype(np.uint8)
     if pixels.dtype != np.uint8:
         raise DataError("image", f"{name} with 8 or 16 bits", str(pixels.dtype))
+    return pixels
+
+
+def _gray(pixels: Any) -> Levels:
     if pixels.ndim == 2:
         return pixels
     if pixels.shape[2] == 2:  # gray and alpha

@@ -140,8 +140,10 @@ class DataModule:
         indices: Any = slice(None)
         if isinstance(part, Subset):
             part, indices = part.dataset, part.indices
-        if isinstance(part, Arrays) and len(part.arrays) > 1:
-            return part.arrays[-1][indices]
+        known = part.arrays[-1] if isinstance(part, Arrays) and len(part.arrays) > 1 else getattr(part, "y", None)
+        known = getattr(part, "labels", None) if known is None else known
+        if isinstance(known, np.ndarray):
+            return known[indices]
         return np.stack([np.asarray(flatten(self.parts[name][i])[0][-1]) for i in range(len(self.parts[name]))])
 
     def pos_weight(self) -> NDArray[np.float32]:
