@@ -21,6 +21,7 @@ from kinone.data.films import (
     Film,
     find_images,
     find_table,
+    images_in,
     read_boxes,
     read_list,
     read_table,
@@ -38,16 +39,19 @@ class ChestFilms:
     `folder` holds NIH's table and images, as they come from NIH or from `kinone.data.make_demo`. `prepare` decodes and
     shrinks all films once, into a file beside them, and finds out which cannot be read: those are listed in `replaced`,
     and each gives way to the next one that can, labels and all. More than `most_broken` of them, and it stops.
+    A table and a folder of images that lie elsewhere are given as `table` and `images`.
     """
 
     def __init__(
         self, folder: str | os.PathLike[str], *, size: int = 224, has_no_finding: bool = False,
         is_partial: bool = False, most_broken: int = 20, cache: str | os.PathLike[str] | None = None,
+        table: str | os.PathLike[str] | None = None, images: str | os.PathLike[str] | None = None,
     ) -> None:  # fmt: skip
         self.folder, self.size, self.most_broken = Path(folder), size, most_broken
         if not isinstance(size, int) or isinstance(size, bool) or size < 1:
             raise ArgumentError("ChestFilms", "size ≥ 1", repr(size))
-        films, paths = read_table(find_table(folder)), find_images(folder)
+        films = read_table(find_table(folder) if table is None else table)
+        paths = find_images(folder) if images is None else images_in(images)
         missing = [film.name for film in films if film.name not in paths]
         if missing and not is_partial:
             shown = ", ".join(missing[:3]) + (", …" if len(missing) > 3 else "")

@@ -148,11 +148,24 @@ def read_boxes(path: str | os.PathLike[str]) -> list[Box]:
 def find_images(folder: str | os.PathLike[str]) -> dict[str, Path]:
     """Where each image lies: in images/, or as one mirror unpacks them in images_001/images/ … images_012/images/."""
     folder = Path(folder)
-    found: dict[str, Path] = {}
     places = [folder / "images", *sorted(folder.glob("images_*/images")), *sorted(folder.glob("images_*"))]
+    found: dict[str, Path] = {}
     for place in places:
-        if place.is_dir():
-            for entry in sorted(os.scandir(place), key=lambda entry: entry.name):
-                if entry.is_file() and entry.name.lower().endswith((".png", ".jpg", ".jpeg")):
-                    found.setdefault(entry.name, Path(entry.path))
+        found = _files(place) | found
     return found
+
+
+def images_in(folder: str | os.PathLike[str]) -> dict[str, Path]:
+    """Where each image lies if its folder is known: there, or in folders below as `find_images` knows them."""
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise DataError("chest films", f"the folder {folder} of images", "none")
+    return find_images(folder) | _files(folder)
+
+
+def _files(place: Path) -> dict[str, Path]:
+    if not place.is_dir():
+        return {}
+    entries = sorted(os.scandir(place), key=lambda entry: entry.name)
+    kinds = (".png", ".jpg", ".jpeg")
+    return {e.name: Path(e.path) for e in entries if e.is_file() and e.name.lower().endswith(kinds)}

@@ -16,6 +16,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
+from multiprocessing import resource_tracker
 from multiprocessing.shared_memory import SharedMemory
 from typing import Any
 
@@ -44,6 +45,8 @@ class Workers:
     def __init__(self, job: Callable[[Any], Any], count: int, prefetch: int, start_method: str | None = None) -> None:
         method = start_method or ("fork" if sys.platform == "linux" else "spawn")
         context: Any = multiprocessing.get_context(method)
+        if method == "fork":  # one tracker of shared memory for all: else each process takes what others freed for lost
+            resource_tracker.ensure_running()
         self.prefetch = prefetch
         self.blocks: dict[str, SharedMemory] = {}
         self.prefix = f"kinone-{os.getpid()}-{_next()}"

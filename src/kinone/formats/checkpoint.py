@@ -35,14 +35,15 @@ class Checkpoint:
 
 def save_checkpoint(
     path: Place, *, model: Module, optimizer: Stateful | None = None, schedule: Stateful | None = None,
-    progress: Any = None,
+    progress: Any = None, has_streams: bool = True,
 ) -> None:  # fmt: skip
     """Write model, optimizer, schedule, all random streams and `progress` into one file, whole or not at all.
 
     `progress` is for the loop: numbers, text, lists, dicts and arrays, such as {"epoch": 3, "history": […]}. Gradients
-    that have been collected but not used are not kept: save after `optimizer.step()`.
+    that have been collected but not used are not kept: save after `optimizer.step()`. Without `has_streams` the random
+    streams stay out of it, and loading leaves them alone.
     """
-    training: dict[str, Any] = {"random": random.snapshot()}
+    training: dict[str, Any] = {"random": random.snapshot()} if has_streams else {}
     if optimizer is not None:
         training["optimizer"] = optimizer.state_dict()
     if schedule is not None:

@@ -10,6 +10,7 @@ every hash after it, the last one being the fingerprint of the run. Only what th
     epoch       what was measured at its end
     replaced    a sample that could not be read, why, and which stood for it
     checkpoint  a file and the digest of what is in it; the file carries the hash of the line before this one
+    test        what was measured at the end of the best weights, those after `step`
     end         how many steps there were, and the digest of the last weights
 
 Reading and checking need Python's standard library alone. What a ledger cannot prove: that the data was honest, and,
@@ -34,6 +35,7 @@ FIELDS: dict[str, dict[str, type]] = {
     "step": {"step": int, "epoch": int, "samples": str, "lr": float, "loss": float, "norm": float},
     "epoch": {"epoch": int, "step": int, "metrics": dict},
     "checkpoint": {"step": int, "file": str, "digest": str},
+    "test": {"step": int, "metrics": dict},
     "end": {"steps": int, "weights": str},
 }
 OPTIONAL: dict[str, dict[str, type]] = {"step": {"weights": str, "optimizer": str}}
@@ -87,6 +89,15 @@ def _plain(value: Any, where: str, kind: type | None = None) -> Any:
     if isinstance(value, dict) and all(isinstance(key, str) for key in value):
         return {key: _plain(value[key], where) for key in sorted(value)}
     raise ArgumentError("ledger", f"{where} of numbers, text, lists and names", f"a {type(value).__name__}")
+
+
+def plain(fields: dict[str, Any]) -> dict[str, Any]:
+    """The value of a field as `read` gives it: names in order, real numbers as text.
+
+    >>> plain({"lr": 0.5, "epochs": 3})
+    {'epochs': 3, 'lr': '0x1.0000000000000p-1'}
+    """
+    return _plain(fields, "config")
 
 
 def parsed(line: bytes, number: int) -> Entry:
@@ -192,6 +203,7 @@ def _order(entries: list[Entry]) -> list[str]:
     """What must follow what: a run first, steps one by one, epochs that never fall, nothing after the end."""
     faults: list[str] = []
     step = epoch = 0
+    weights = ""  # after the last step, if its line says so
     for entry in entries:
         where, fields = f"line {entry.number}", entry.fields
         if (entry.kind == "run") is not (entry.number == 1):
@@ -202,11 +214,13 @@ def _order(entries: list[Entry]) -> list[str]:
             step += 1
             if fields["step"] != step or fields["epoch"] not in (epoch, epoch + 1):
                 faults.append(f"{where}: step {fields['step']} of epoch {fields['epoch']} after {step - 1} of {epoch}")
-            step, epoch = fields["step"], fields["epoch"]
+            step, epoch, weights = fields["step"], fields["epoch"], fields.get("weights", "")
         if entry.kind in ("checkpoint", "epoch") and fields["step"] != step:
             faults.append(f"{where}: a {entry.kind} at step {fields['step']} after step {step}")
         if entry.kind == "end" and (fields["steps"] != step or entry is not entries[-1]):
             faults.append(f"{where}: an end after {fields['steps']} steps, with {step} and more lines before or after")
+        if entry.kind == "end" and weights and fields["weights"] != weights:
+            faults.append(f"{where}: other weights at the end than after the last step")
     return faults
 
 

@@ -1,0 +1,178 @@
+"""`kinone train`, verify, replay and diff at the command line: what they print, and what they say to mistakes."""
+
+import os
+import re
+import shutil
+import signal
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from kinone.cli import main
+from kinone.training.config import RunConfig, read_config
+from runs import arguments, command, films, finished, small
+
+pytest.importorskip("cyclopts", reason="needs kinone[cli]")
+pytest.importorskip("cv2", reason="needs kinone[data]")
+
+
+@pytest.fixture
+def kinone(capsys, monkeypatch):
+    def run(*words, columns=120):
+        monkeypatch.setenv("COLUMNS", str(columns))
+        with pytest.raises(SystemExit) as end:
+            main([str(word) for word in words])
+        out, err = capsys.readouterr()
+        return SimpleNamespace(status=end.value.code, out=out, err=err)
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return films(tmp_path_factory.mktemp("data"))
+
+
+def test_the_commands_as_they_are_printed(kinone, folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    told = kinone("train", *arguments(small(folder)))
+    assert told.status == 0 and not told.err
+    assert re.search(r"demo: films of 16×16, \d+ for train, \d+ for validation, \d+ for test; 14 findings", told.out)
+    assert re.search(r"forecast: about .* and .*B", told.out)
+    assert re.search(r"epoch +step +loss +val loss +val AUC", told.out) and "3/3" in told.out
+    assert re.search(r"test: mean ROC-AUC 0\.\d+", told.out)
+    commands = re.findall(r"^  kinone (\S.*?)  +\S", told.out, re.MULTILINE)
+    assert len(commands) >= 3
+    for words in commands:
+        if "OTHER" not in words:
+            assert kinone(*words.split()).status == 0, words
+    shutil.copytree("runs/demo-1", "runs/demo-2")
+    same = kinone("diff", "runs/demo-1", "runs/demo-2")
+    assert same.status == 0 and "byte for byte" in same.out
+    assert kinone("train", *arguments(small(folder)), "--max-steps", 1).status == 0
+    assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["demo-1", "demo-2", "demo-3"]
+    other = kinone("diff", "runs/demo-1", "runs/demo-3")
+    assert other.status == 1 and "loop.max_steps: 0 in A, 1 in B" in other.out
+
+
+def test_verify_and_replay_say_what_is_wrong(kinone, folder, tmp_path):
+    run = tmp_path / "run"
+    assert kinone("train", *arguments(small(folder)), "--run-dir", run).status == 0
+    ledger = run / "ledger.jsonl"
+    data = ledger.read_bytes()
+    ledger.write_bytes(data.replace(b'"epoch":2', b'"epoch":3', 1))
+    told = kinone("verify", run)
+    assert told.status == 1 and "the hash of the line before is another" in told.out
+    assert kinone("replay", run).status == 2
+    ledger.write_bytes(data)
+    good = kinone("verify", run)
+    assert good.status == 0 and re.search(r"fingerprint  [0-9a-f]{64}  of ledger.jsonl", good.out)
+    told = kinone("replay", run, "--steps", "2:3", "--digests", "--threads", 2)
+    assert told.status == 0 and "steps 2 to 3 came out the same, bit for bit" in told.out
+    assert sorted(path.name for path in (run / "digests").iterdir()) == ["step-2.jsonl", "step-3.jsonl"]
+
+
+def test_the_configuration_is_printed_and_read_again(kinone, tmp_path):
+    told = kinone("train", "--print-config", "--lr", 0.01, "--set", "loop.seed=7", "--dataset", "nih")
+    assert told.status == 0
+    (tmp_path / "c.toml").write_text(told.out, encoding="utf-8")
+    config = RunConfig.of([read_config(tmp_path / "c.toml")])
+    assert (config.optimizer.lr, config.loop.seed, config.data.image_size) == (0.01, 7, 224)
+    again = kinone("train", "--print-config", "--config", tmp_path / "c.toml", "--epochs", 2)
+    assert again.out == told.out.replace("epochs = 30 ", "epochs = 2  ")
+
+
+def test_every_flag_is_a_setting(kinone):
+    from kinone.cli.train import FLAGS
+
+    plain = RunConfig()
+    for name, place in FLAGS.items():
+        section, key = place.split(".")
+        default = getattr(getattr(plain, section), key)
+        word = "--" + name.replace("_", "-")
+        value = {"dataset": "nih", "model": "lenet", "optimizer": "SGD", "schedule": "cosine", "pos_weight": "balanced",
+                 "anomaly": None, "ema": 0.5}.get(name, 17)  # fmt: skip
+        told = kinone("train", "--print-config", word, *([] if value is None else [value]))
+        assert told.status == 0, told.err
+        shown = re.search(rf"\[{section}\].*?^{key} = (.*?)  ", told.out, re.DOTALL | re.MULTILINE)
+        assert shown is not None and shown[1].strip() != repr(default), name
+
+
+def test_a_dry_run_writes_no_run(kinone, folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    told = kinone("train", *arguments(small(folder)), "--dry-run")
+    assert told.status == 0 and "forecast" in told.out and "epoch " not in told.out
+    assert not list(tmp_path.iterdir())
+
+
+MISTAKES = [
+    ("train --dataset mnist", r"\[configuration\] expected data.dataset, one of demo, nih, got 'mnist'"),
+    ("train --dataset nih --dir nowhere", r"\[data\] expected the folder nowhere .* no such folder. Hint: --dir"),
+    (
+        "train --dataset nih --image-dir nowhere --csv-file none.csv",
+        "expected a file as --csv-file, got none at none.csv",
+    ),
+    ("train --dataset nih --image-dir nowhere --csv-file good.csv", "the folder nowhere of images, got none"),
+    ("train --dataset nih --dir . --csv-file table.csv", "expected the column 'Finding Labels' in table.csv, got"),
+    ("train --epochs 0", "expected loop.epochs, at least 1, got 0"),
+    ("train --epochs two", r"\[kinone train\] .*two"),
+    ("train --set loop.epoch=3", "did you mean loop.epochs"),
+    ("train --set loop", "expected section.key=value"),
+    ("train --config bad.toml", "did you mean optimizer.lr"),
+    ("train --config none.toml", "No such file"),
+    ("train --resume nowhere", r"\[run\] expected a run in nowhere, got no such folder"),
+    ("train --resume .", "no config.toml in it"),
+    ("train --resume . --run-dir x", "--resume alone"),
+    ("train --run-dir .", "an empty folder, or a new one"),
+    ("verify nowhere", "no such folder"),
+    ("replay nowhere", "no such folder"),
+    ("replay . --steps a:b", "expected --steps FIRST:LAST, got 'a:b'"),
+    ("diff nowhere .", "no such folder"),
+    ("train --model resnet19", "did you mean resnet1"),
+    ("train --load-checkpoint none.pth", "No such file"),
+]
+
+
+@pytest.mark.parametrize(("words", "message"), MISTAKES)
+def test_a_mistake_gets_one_line_and_exit_code_2(kinone, folder, tmp_path, monkeypatch, words, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "table.csv").write_text("Image Index,Finding,Follow-up #,Patient ID\n")
+    (tmp_path / "bad.toml").write_text("[optimizer]\nlrr = 1\n")
+    shutil.copy(folder / "Data_Entry_2017_v2020.csv", "good.csv")
+    before = sorted(tmp_path.rglob("*"))
+    command, *rest = words.split()
+    if command == "train" and "--dataset" not in rest:
+        rest += ["--dir", str(folder), "--set", "data.patients=24", "--image-size", "16"]
+    told = kinone(command, *rest)
+    assert told.status == 2
+    assert re.search(message, told.err), told.err
+    assert told.err.count("\n") == 1 and "Traceback" not in told.err
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_table_and_a_folder_of_images_of_ones_own(kinone, folder, tmp_path):
+    words = ["train", "--dataset", "nih", "--csv-file", folder / "Data_Entry_2017_v2020.csv", "--image-dir",
+             folder / "images", "--dir", tmp_path / "none", "--model", "lenet", "--image-size", 16, "--limit", 12,
+             "--batch-size", 4, "--epochs", 1, "--set", f"machine.cache={tmp_path / 'cache'}"]  # fmt: skip
+    told = kinone(*words, "--run-dir", tmp_path / "run")
+    assert told.status == 0, told.err
+    assert "nih: films of 16×16, 12 for train" in told.out
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_signals_end_a_run_with_a_checkpoint(folder, tmp_path, number, status):
+    config = small(folder, loop={"epochs": 4000})
+    process = command("train", *arguments(config), "--run-dir", str(tmp_path / "run"), "--schedule", "constant")
+    ledger = tmp_path / "run" / "ledger.jsonl"
+    for _ in range(600):
+        if ledger.is_file() and ledger.read_bytes().count(b'"kind":"step"') > 3:
+            break
+        time.sleep(0.05)
+    os.kill(process.pid, number)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == status, err
+    assert f"kinone train --resume {tmp_path / 'run'}" in " ".join(out.split())
+    done = finished("verify", str(tmp_path / "run"))
+    assert done.returncode == 1 and "has not come to its end" in done.stdout and "step-" not in done.stdout
