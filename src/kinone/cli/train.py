@@ -7,11 +7,12 @@ from cyclopts import Parameter
 from rich.text import Text
 
 from kinone.cli.display import Display
-from kinone.cli.terminal import DIM, NAME, TITLE, console
-from kinone.errors import ArgumentError
+from kinone.cli.terminal import DIM, NAME, TITLE, WARN, console
+from kinone.errors import ArgumentError, KinoneError
 from kinone.nn.summary import amount
 from kinone.training.config import RunConfig, as_toml, assignment, read_config
 from kinone.training.progress import duration
+from kinone.training.report import write_report
 from kinone.training.session import begin, resume
 from kinone.training.task import Task, forecast
 
@@ -137,14 +138,14 @@ def train(
         _describe(out, task)
         if dry_run:
             return 0
-        return _ended(out, begin(made, run_dir, watchers=(display,), task=task))
+        return _ended(out, display, begin(made, run_dir, watchers=(display,), task=task))
 
 
 def _resumed(folder: Path, layers: list[dict[str, Any]]) -> int:
     out = console()
     with Display(out) as display:
         found = resume(folder, layers=tuple(layers), watchers=(display,), progress=display.preparing)
-        return _ended(out, found)
+        return _ended(out, display, found)
 
 
 def _describe(out: Any, task: Task) -> None:
@@ -172,19 +173,29 @@ def _describe(out: Any, task: Task) -> None:
     out.print()
 
 
-def _ended(out: Any, outcome: Any) -> int:
+def _ended(out: Any, display: Display, outcome: Any) -> int:
     path = outcome.run.path
     if outcome.why:
         out.print(Text(f"\nended by {outcome.why} after step {outcome.loop.step}; it is saved", TITLE))
         out.print(f"  kinone train --resume {path}     goes on with the same bits")
         return {"Ctrl-C": 130, "SIGTERM": 143}.get(outcome.why, 0)
+    try:
+        out.print(Text(f"\nreport: {write_report(path, progress=display.preparing)}", TITLE))
+    except KinoneError as error:  # the run is whole without it
+        out.print(Text(f"\nno report: {error}", WARN))
     out.print(f"\n[bold]{path}[/] holds the run. What to do with it:")
+    films = outcome.loop.task.films
+    film = films.films.paths[films.parts["test"][0]]
     for command, what in _NEXT:
-        out.print(f"  kinone {command.format(run=path):<44} {what}", style=None, markup=False)
+        out.print(
+            f"  kinone {command.format(run=path, film=film):<44}  {what}", style=None, markup=False, soft_wrap=True
+        )
     return 0
 
 
 _NEXT = (
+    ("evaluate {run}", "areas with intervals, finding by finding"),
+    ("predict {run} {film}", "what it says of a film"),
     ("verify {run}", "checks its ledger and checkpoints"),
     ("replay {run} --steps 1:5", "computes steps again, bit for bit"),
     ("diff {run} OTHER", "names the first step in which two runs part"),
