@@ -123,6 +123,10 @@ class RunDirectory:
         """Name the last and the best; then those that nobody needs any more may go."""
         names = {"last": file_of(last)} | ({} if best is None else {"best": file_of(best)})
         write_bytes(self.index, (json.dumps(names) + "\n").encode())
+        self.prune(last, best, keep)
+
+    def prune(self, last: int, best: int | None, keep: int) -> None:
+        """Remove the checkpoints before `last` but for the best and the latest `keep`; 0 keeps all."""
         if keep:
             steps = [step for step in self.steps() if step <= last]
             for step in [s for s in steps[:-keep] if s not in (last, best)]:

@@ -101,6 +101,7 @@ def _train(run: RunDirectory, task: Task, watchers: tuple[Watcher, ...], last: P
             loop.save()
         else:
             loop.restore(last)
+            run.prune(loop.step, loop.best.get("step"), task.config.machine.keep)
         why = loop.go()
         if why:
             metrics.add("stopped", step=loop.step, by=why, time=time.time())
