@@ -59,7 +59,7 @@ def test_version(kinone):
     assert (result.status, result.out) == (0, f"kinone {kn.__version__}\n")
 
 
-@pytest.mark.parametrize("command", [(), ("ops",), ("doctor",)])
+@pytest.mark.parametrize("command", [(), ("ops",), ("doctor",), ("train",), ("verify",), ("replay",), ("diff",)])
 def test_help_has_an_example(kinone, command):
     result = kinone(*command, "--help")
     assert result.status == 0
@@ -337,7 +337,7 @@ def test_the_doctor_as_json(kinone):
     assert report["numerics"] == {"profile": dispatch.profile(), "denormals": "kept"}
     assert {k["name"] for k in report["kernels"]} >= {"softmax_forward", "matmul", "uniform"}
     assert all(check["is_passed"] for check in report["checks"])
-    assert {"cli", "data", "onnx", "dashboard", "distributed", "cuda"} == set(report["extras"])
+    assert {"cli", "data", "onnx", "dashboard", "distributed", "cuda"} <= set(report["extras"])
 
 
 def test_the_doctor_finds_what_is_broken(kinone, monkeypatch):

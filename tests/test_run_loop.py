@@ -1,6 +1,7 @@
 """Runs: the same ledger whatever computes it and however often it is interrupted."""
 
 import json
+import re
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,15 +11,18 @@ import pytest
 
 import kinone as kn
 from kinone import nn
-from kinone.errors import ArgumentError, DataError, StateError
-from kinone.kernels import settings
+from kinone.errors import ArgumentError, DataError, NumericsError, StateError
+from kinone.inspection import rerun
+from kinone.kernels import dispatch, settings
+from kinone.ops import ALL_OPS
 from kinone.training import ledger
+from kinone.training.config import RunConfig
 from kinone.training.loop import Loop, Watcher
 from kinone.training.run_directory import RunDirectory, read_metrics
 from kinone.training.session import begin, resume
 from kinone.training.shards import Shards, Tree
 from kinone.training.verify import verify
-from runs import arguments, films, finished, small
+from runs import ROOT, arguments, films, finished, small
 
 pytest.importorskip("cv2", reason="needs kinone[data]")
 
@@ -195,6 +199,44 @@ def test_the_weights_to_begin_with_can_come_from_a_file(folder: Path, whole: Run
     drawn = begin(small(folder, loop={"max_steps": 1}), tmp_path / "b").loop
     first, other = (ledger.read(x.run.ledger).entries[1].fields["digest"] for x in (loop, drawn))
     assert first != other, "which weights it began with is in the ledger"
+
+
+# ------------------------------------------------------------------------------ numbers that are none
+@pytest.mark.parametrize("anomaly", [False, True])
+def test_a_run_that_leaves_the_finite_numbers_says_where(folder: Path, tmp_path: Path, anomaly: bool):
+    config = small(folder, optimizer={"name": "SGD", "lr": 3e38}, schedule={"name": "constant"},
+                   machine={"anomaly": anomaly})  # fmt: skip
+    with pytest.raises(NumericsError) as caught:
+        begin(config, tmp_path / "a")
+    saved = list((tmp_path / "a").glob("anomaly-*.npz"))
+    if anomaly:
+        assert caught.value.where in ALL_OPS and len(saved) == 1 and str(saved[0]) in str(caught.value)
+        rerun(saved[0])
+    else:
+        assert re.search(r"\[train\] expected finite numbers in step \d+, got loss .*--anomaly", str(caught.value))
+        assert not saved
+    assert not ledger.read(tmp_path / "a" / "ledger.jsonl").faults
+
+
+# ------------------------------------------------------------------------------ the bits of profile kn1
+NUMBERS = "8a954aee89297a89b4a39416d6e7e07d00ba44cd1dbf108f42d904b070edee02"
+
+
+@pytest.mark.skipif(dispatch.profile() != "kn1", reason="the bits of another profile")
+def test_the_numbers_of_a_small_run_are_pinned(whole: RunDirectory):
+    """A change of them is a new profile; the sources' digest and the format of files are not in it."""
+    assert verify(whole.path).numbers == NUMBERS
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(dispatch.profile() != "kn1", reason="the bits of another profile")
+def test_the_demo_run_is_the_one_in_the_guide(tmp_path: Path):
+    config = RunConfig.of([{"machine": {"folder": str(tmp_path / "demo")}}])
+    loop = begin(config, tmp_path / "run").loop
+    metrics = [e.fields["metrics"] for e in ledger.read(loop.run.ledger).entries if e.kind == "test"]
+    assert ledger.real(metrics[0]["auc"]) > 0.9
+    guide = (ROOT / "docs/guides/replay-a-run.md").read_text(encoding="utf-8")
+    assert verify(loop.run.path).numbers in guide
 
 
 # ------------------------------------------------------------------------------ shards

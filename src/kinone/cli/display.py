@@ -49,6 +49,11 @@ class Display(Watcher):
     def _epoch_begins(self) -> None:
         self.films, self.spent = 0, 0.0
 
+    def on_request(self, who: str) -> None:
+        self.out.print(
+            Text(f"{who}: the run ends after this step" + ("; once more ends it at once" * (who == "Ctrl-C")), DIM)
+        )
+
     def on_step(self, loop: Loop, values: dict[str, Any]) -> None:
         self.films, self.spent = self.films + values["samples"], self.spent + values["seconds"] + values["waited"]
         self.lr = values["lr"]

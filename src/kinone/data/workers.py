@@ -148,6 +148,7 @@ def _unlink(name: str) -> None:
 def _serve(pipe: Any, others: list[Any], job: Callable[[Any], Any], prefix: str) -> None:
     """Answer tasks until the other end closes, which it also does when that process is killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle; it closes the pipe
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # not what the parent makes of it
     for other in others:  # copies of the parent's ends, which would keep pipes open after it
         other.close()
     kernels.set_threads(1)

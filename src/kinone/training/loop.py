@@ -40,6 +40,9 @@ class Watcher:
     def on_start(self, loop: "Loop") -> None:
         """The loop is about to make its first step."""
 
+    def on_request(self, who: str) -> None:
+        """Somebody asked the run to end: "Ctrl-C" or "SIGTERM"."""
+
     def on_step(self, loop: "Loop", values: dict[str, Any]) -> None:
         """A step was made."""
 

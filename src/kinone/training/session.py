@@ -94,7 +94,7 @@ def _train(run: RunDirectory, task: Task, watchers: tuple[Watcher, ...], last: P
         lines = ledger.Ledger(run.ledger, ledger.ZEROS if last is None else progress_in(last)["head"])
         stack.callback(lines.close)
         everyone = (*watchers, MetricsWriter(metrics, is_resumed=last is not None))
-        asks = stack.enter_context(requests(run.stop))
+        asks = stack.enter_context(requests(run.stop, lambda who: [w.on_request(who) for w in everyone]))
         loop = Loop(task, run, lines, watchers=everyone, asks=asks)
         if last is None:
             open_ledger(lines, task)
