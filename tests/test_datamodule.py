@@ -1,5 +1,6 @@
 """Data modules: parts that share no patient, loaders of them, and what a run needs to know of its data."""
 
+import json
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -7,12 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from kinone.data import Arrays, ChestModule, DataModule, Subset, pos_weight
-from kinone.data.demo import DemoSpec, make_demo
+from kinone.data import Arrays, ChestFilms, ChestModule, DataModule, Subset, pos_weight
+from kinone.data.demo import VERSION, DemoSpec, make_demo
 from kinone.data.films import FINDINGS, LISTS, TABLES
 from kinone.data.module import film_transforms
 from kinone.data.transforms import Compose, HorizontalFlip, Normalize
 from kinone.errors import ArgumentError, DataError, StateError
+from kinone.training.films import open_films
+from runs import small
 
 SPEC = DemoSpec(patients=30, size=32)
 
@@ -128,6 +131,26 @@ def test_a_broken_film_gives_way_to_one_of_its_own_part(folder):
     other = tested.tolist().index(next(at for at in tested if data.films.films[at].name == stand_in))
     assert np.array_equal(data.part("test")[place][0], data.part("test")[other][0])
     assert np.array_equal(data.labels("test")[place], data.labels("test")[other])
+
+
+def test_in_a_run_too_a_broken_film_gives_way_to_one_of_its_own_part(folder):
+    config = small(folder, data={"patients": 30, "validation": 0.3})
+    (folder / "demo.json").write_text(json.dumps({"version": VERSION, "spec": vars(DemoSpec(30, 64))}))
+    tested = open_films(config).parts["test"].tolist()
+    films = ChestFilms(folder)
+    lone = next(at for at in tested if at + 1 not in tested and at + 1 < len(films))
+    films.paths[lone].write_bytes(b"")
+    opened = open_films(config)
+    (entry,) = opened.replaced()
+    names = [film.name for film in opened.films.films]
+    assert entry["sample"] == names[lone] and names.index(entry["by"]) in tested
+
+
+def test_a_table_and_images_from_elsewhere(folder, tmp_path):
+    (folder / TABLES[0]).rename(tmp_path / "mine.csv")
+    (folder / "images").rename(tmp_path / "pictures")
+    data = ChestModule(folder, size=16, table=tmp_path / "mine.csv", images=tmp_path / "pictures")
+    assert sum(data.sizes().values()) == len(list((tmp_path / "pictures").iterdir()))
 
 
 def test_a_part_of_broken_films_is_refused(folder):

@@ -178,7 +178,8 @@ class ChestModule(DataModule):
     films dealt out by `shares`), or a dict that names for each part a list file, film names, or indices. Patients stay
     whole; parts that share one are refused, whoever made the lists. A film that cannot be read gives way to the next of
     its own part. `limit` takes so many films of each part and no more. Without transforms of your own, training films
-    are changed a little by `film_transforms`, and all are normalized.
+    are changed a little by `film_transforms`, and all are normalized. `table` and `images` name a table and a folder of
+    images that lie elsewhere.
     """
 
     films: ChestFilms
@@ -188,7 +189,7 @@ class ChestModule(DataModule):
         self, folder: str | Path, *, size: int = 224, demo: DemoSpec | None = None, split: Any = "official",
         shares: Sequence[float] = (0.7, 0.1, 0.2), validation_share: float = 0.1, split_seed: int = 0,
         has_no_finding: bool = False, is_partial: bool = False, most_broken: int = 20, cache: str | Path | None = None,
-        limit: int | None = None, **options: Any,
+        limit: int | None = None, table: str | Path | None = None, images: str | Path | None = None, **options: Any,
     ) -> None:  # fmt: skip
         super().__init__(**{"transform": film_transforms(size), "test_transform": Normalize(), **options})
         if not isinstance(split, Mapping) and split not in ("official", "stratified"):
@@ -202,7 +203,7 @@ class ChestModule(DataModule):
         self.folder, self.demo, self.split, self.split_seed = Path(folder), demo, split, split_seed
         self.shares, self.validation_share, self.limit = tuple(shares), validation_share, limit
         self._films = {"size": size, "has_no_finding": has_no_finding, "is_partial": is_partial,
-                       "most_broken": most_broken, "cache": cache}  # fmt: skip
+                       "most_broken": most_broken, "cache": cache, "table": table, "images": images}  # fmt: skip
         self.indices: dict[str, NDArray[np.int64]] = {}
 
     def _set_up(self, progress: Progress | None) -> None:

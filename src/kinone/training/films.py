@@ -143,6 +143,7 @@ def open_films(config: RunConfig, progress: Progress | None = None) -> Films:
     for name, indices in parts.items():
         if not len(indices):
             raise DataError("data", f"films in the part {name}", f"none of {len(films)}", hint="take more films.")
+    films.replace_within(parts)
     return Films(films, parts, data)
 
 
