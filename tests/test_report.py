@@ -25,6 +25,7 @@ from kinone.training.gradcam import grad_cam, relative
 from kinone.training.heatmaps import heat_of
 from kinone.training.judging import judged, kept, thresholds
 from kinone.training.report import write_report
+from kinone.training.report.record import state
 from kinone.training.run_directory import RunDirectory
 from kinone.training.session import begin
 from kinone.training.trained import Trained, images_at, logistic
@@ -296,6 +297,30 @@ def test_a_ledger_that_was_changed_is_called_broken(run: RunDirectory, tmp_path:
     finally:
         run.ledger.write_text(text)
     assert "broken" in found.text and "verified" not in found.text
+
+
+def test_a_run_that_has_not_ended_is_open_and_one_that_was_cut_is_broken(run: RunDirectory):
+    found = judged(run.path, draws=0)
+    text = run.ledger.read_bytes()
+    assert state(found)[0] == "verified"
+    try:
+        run.ledger.write_bytes(b"".join(text.splitlines(keepends=True)[:-1]))
+        assert state(found)[0] == "open"
+        run.ledger.write_bytes(text[:-1])
+        assert state(found)[0] == "broken"
+        run.ledger.unlink()
+        assert state(found)[0] == "no ledger"
+    finally:
+        run.ledger.write_bytes(text)
+    assert state(replace(found, trained=replace(found.trained, digest="0" * 64)))[0] == "broken"
+
+
+def test_a_run_by_heart_is_called_so(data: Path, tmp_path: Path):
+    config = RunConfig.of([SMALL, {"loop": {"epochs": 1, "overfit_batches": 1}}])
+    begin(replace(config, machine=replace(config.machine, folder=str(data))), tmp_path / "run")
+    found = Page(write_report(tmp_path / "run", draws=0).read_text(encoding="utf-8"))
+    assert "Learned by heart" in found.text and "none of them in training" not in found.text
+    assert "by patient" not in found.text and "undefined" in found.text
 
 
 def test_without_the_films_the_report_has_the_figures(run: RunDirectory, data: Path, tmp_path: Path):

@@ -186,10 +186,10 @@ def _ended(out: Any, display: Display, outcome: Any) -> int:
     out.print(f"\n[bold]{path}[/] holds the run. What to do with it:")
     films = outcome.loop.task.films
     film = films.films.paths[films.parts["test"][0]]
-    for command, what in _NEXT:
-        out.print(
-            f"  kinone {command.format(run=path, film=film):<44}  {what}", style=None, markup=False, soft_wrap=True
-        )
+    commands = [(f"  kinone {command.format(run=path, film=film)}", what) for command, what in _NEXT]
+    width = max(len(command) for command, _ in commands) + 2
+    for command, what in commands:
+        out.print(command.ljust(width) + what, style=None, markup=False, soft_wrap=True)
     return 0
 
 

@@ -5,7 +5,7 @@ What the data does not define is None, and printed as "undefined"; a mean is ove
 
 import csv
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -190,11 +190,12 @@ def _plain(figures: dict[str, Figure]) -> dict[str, Any]:
 
 def evaluated(
     scores: Scores, chosen_on: Scores | None = None, *, operating_point: OperatingPoint | None = None,
-    draws: int = 1000, seed: int = 0, bins: int = 10,
+    draws: int = 1000, seed: int = 0, bins: int = 10, tick: Callable[[int, int], Any] = lambda *_: None,
 ) -> Evaluation:  # fmt: skip
     """Every figure of every finding; thresholds are chosen on `chosen_on`, the validation split, not on what is judged.
 
-    Intervals: 95 % of `draws` samples of as many patients, drawn with replacement; 0 draws, no intervals.
+    Intervals: 95 % of `draws` samples of as many patients, drawn with replacement; 0 draws, no intervals. `tick` hears
+    how many are drawn, of how many.
     """
     rule = operating_point or OperatingPoint()
     chooser = scores if chosen_on is None else chosen_on
@@ -211,6 +212,7 @@ def evaluated(
             found = weighted(scores.truth[:, c], scores.probabilities[:, c], threshold, weights)
             for name, values in found.items():
                 samples[name][at : at + len(weights), c] = values
+        tick(at + len(weights), draws)
     findings = tuple(
         _finding(scores, c, threshold, bins, {name: table[:, c] for name, table in samples.items()})
         for c, threshold in enumerate(thresholds)

@@ -72,7 +72,8 @@ def judged(
         elif films is not None:
             scores[part] = trained.scores(films, part, lambda done, of, part=part: tell(f"{part} films", done, of))
     rule = operating_point or chosen(trained, split)
-    evaluation = evaluated(scores[split], scores[VALIDATION], operating_point=rule, draws=draws)
+    evaluation = evaluated(scores[split], scores[VALIDATION], operating_point=rule, draws=draws,
+                           tick=lambda done, of: tell("drawing patients", done, of))  # fmt: skip
     names = {part: set(s.names) for part, s in scores.items()}
     left_out = () if films is None else tuple(
         sorted(name for i in films.parts[split] if (name := films.films.films[i].name) not in names[split])

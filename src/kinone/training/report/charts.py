@@ -174,7 +174,7 @@ def staircase(x: Floats, y: Floats, start: tuple[float, float] | None = None) ->
     return x[kept], y[kept]
 
 
-def interval(value: float | None, low: float | None, high: float | None, floor: float = 0.5) -> str:
+def interval(value: float | None, low: float | None, high: float | None, floor: float) -> str:
     """A value with its interval on a line from `floor` to 1: for a cell of a table."""
     wide = 130.0
 

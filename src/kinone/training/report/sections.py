@@ -118,7 +118,7 @@ def data(found: Judgement) -> str:
     lines = []
     for c, finding in enumerate(t.classes):
         shares = [counts[name][c] / len(rows) for name, rows in parts.items()]
-        cells = "".join(f'<td data-v="{counts[name][c]}">{counts[name][c]:,} <small>{share:.1%}</small></td>'
+        cells = "".join(f'<td data-v="{counts[name][c]}">{counts[name][c]:,} <small>{100 * share:.1f} %</small></td>'
                         for name, share in zip(parts, shares, strict=True))  # fmt: skip
         most = max(max(counts[name] / len(rows)) for name, rows in parts.items()) or 1
         picture = bar(shares[0] / most, f"{shares[0]:.1%} of the training films")
@@ -193,16 +193,22 @@ _COLUMNS = (("average_precision", "PR-AUC"), ("sensitivity", "sensitivity"), ("s
 def results(found: Judgement) -> str:
     """The table of findings."""
     e = found.evaluation
+    areas = [f.figures["roc_auc"] for f in e.findings]
+    lowest = min(
+        (v for one in areas for v in (one.value, one.interval and one.interval.low) if v is not None), default=1
+    )
+    floor = 0.5 if lowest >= 0.5 else 0.0
     lines = []
-    for f in e.findings:
-        auc, c = f.figures["roc_auc"], f.calibration
+    for f, auc in zip(e.findings, areas, strict=True):
+        c = f.calibration
         cells = "".join(_cell(f.figures[name]) for name, _ in _COLUMNS)
         lines.append(f'<tr><td>{finding_name(f.name)}</td><td data-v="{f.positives}">{f.positives:,}</td>'
-                     f'{_cell(auc)}<td class="left" data-v="{_value(auc)}">{_picture(auc)}</td>{cells}'
+                     f'{_cell(auc)}<td class="left" data-v="{_value(auc)}">{_picture(auc, floor)}</td>{cells}'
                      f"<td>{_plain(c.error)}</td><td>{_plain(c.brier)}</td></tr>")  # fmt: skip
     m = e.means
     means = "".join(_cell(m[name]) for name, _ in _COLUMNS)
-    foot = (f'<tr><td>mean</td><td></td>{_cell(m["roc_auc"])}<td class="left">{_picture(m["roc_auc"])}</td>{means}'
+    auc = m["roc_auc"]
+    foot = (f'<tr><td>mean</td><td></td>{_cell(auc)}<td class="left">{_picture(auc, floor)}</td>{means}'
             f'<td>{_plain(m["calibration_error"].value)}</td><td>{_plain(m["brier"].value)}</td></tr>')  # fmt: skip
     titles = "".join(f"<th>{title}</th>" for _, title in _COLUMNS)
     drawn = (
@@ -220,7 +226,7 @@ def results(found: Judgement) -> str:
         f"{drawn} Sensitivity, specificity, precision and F1 are at the threshold of each finding, which was chosen on "
         f"the {e.chosen_on} split ({escape(e.operating_point)}), never on these films."
     )
-    head = f'<tr><th>finding</th><th>films</th><th>ROC-AUC</th><th class="left">0.5 … 1</th>{titles}'
+    head = f'<tr><th>finding</th><th>films</th><th>ROC-AUC</th><th class="left">{floor:g} … 1</th>{titles}'
     head += '<th title="expected calibration error">ECE</th><th>Brier</th></tr>'
     table = f'<table class="sorts"><thead>{head}</thead><tbody>{"".join(lines)}</tbody><tfoot>{foot}</tfoot></table>'
     return f'<p>{text}</p><div class="card scroll">{table}</div>{undefined}{left}'
@@ -238,9 +244,9 @@ def _cell(figure: Figure) -> str:
     return f'<td data-v="{figure.value!r}">{figure.value:.3f}{small}</td>'
 
 
-def _picture(figure: Figure) -> str:
+def _picture(figure: Figure, floor: float) -> str:
     one = figure.interval
-    return interval(figure.value, one and one.low, one and one.high)
+    return interval(figure.value, one and one.low, one and one.high, floor)
 
 
 def _plain(value: float | None) -> str:
