@@ -374,6 +374,17 @@ def test_a_run_without_a_checkpoint(tmp_path: Path, kinone: Any):
         Trained.open(tmp_path / "run")
 
 
+def test_a_run_in_which_nothing_can_be_written(run: RunDirectory, kinone: Any):
+    kinone("evaluate", run.path, "--draws", 0)
+    file, away = run.path / "evaluation-train.json", run.path / "scores-train.csv"
+    file.mkdir()
+    try:
+        assert "a place for" in refused(kinone("evaluate", run.path, "--split", "train", "--draws", 0))
+    finally:
+        file.rmdir()
+        away.unlink()
+
+
 def test_an_evaluation_that_was_damaged(run: RunDirectory):
     judged(run.path, draws=0)
     file = run.path / "evaluation.json"

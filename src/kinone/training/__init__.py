@@ -26,8 +26,8 @@ from kinone.training.search import RateSearch, find_lr
 __all__ = [
     "METHODS", "Accuracy", "AverageWeights", "BinaryAccuracy", "CSVLogger", "Callback", "EarlyStopping", "Fit",
     "History", "MLflow", "MeanAbsoluteError", "MeanSquaredError", "Metric", "ModelCheckpoint", "Progress",
-    "RateSearch", "Scheduling", "TensorBoard", "TerminateOnNaN", "TopK", "evaluate", "find_lr", "fit", "grad_cam", "predict",
-    "train_on_batch",
+    "RateSearch", "Scheduling", "TensorBoard", "TerminateOnNaN", "TopK", "evaluate", "find_lr", "fit", "grad_cam",
+    "predict", "train_on_batch",
 ]  # fmt: skip
 
 METHODS: dict[str, Callable[..., Any]] = {

@@ -80,11 +80,17 @@ def judged(
     )  # fmt: skip
     result = Judgement(trained, scores[split], scores[VALIDATION], evaluation, films, left_out)
     for part, own in scores.items():
-        stamp = f"# {trained.digest}\n"
-        write_bytes(_scores_file(trained.run, part), (stamp + own.to_csv()).encode())
+        _write(_scores_file(trained.run, part), f"# {trained.digest}\n{own.to_csv()}")
     text = json.dumps(result.to_dict(), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    write_bytes(evaluation_file(trained.run, split), text.encode())
+    _write(evaluation_file(trained.run, split), text)
     return result
+
+
+def _write(file: Path, text: str) -> None:
+    try:
+        write_bytes(file, text.encode())
+    except OSError as error:
+        raise ArgumentError("evaluate", f"a place for {file}", error.strerror or str(error)) from None
 
 
 def _check_films(trained: Trained, films: Films) -> None:
