@@ -9,7 +9,7 @@ has a mean squared error of 1/6 = 0.167; to come below it, a network must carry 
 import numpy as np
 
 import kinone as kn
-from kinone import nn, optim
+from kinone import nn, optim, training
 from kinone.random import Stream
 
 
@@ -42,6 +42,10 @@ def main(short: bool = False) -> dict[str, float]:
     with kn.no_grad():
         error = kn.mse_loss(model(x), y).item()
     print(f"mean squared error on new sequences: {error:.5f}")
+    if not short:
+        history = training.History()
+        history.losses = losses
+        history.plot("adding_problem.svg")
     return {"error": error, "first": losses[0]}
 
 

@@ -9,7 +9,7 @@ A sum is written as one learns it at school, from the last digit on: 543+876=914
 import numpy as np
 
 import kinone as kn
-from kinone import models, optim
+from kinone import models, optim, training
 from kinone.random import Stream
 
 PLUS, EQUALS = 10, 11
@@ -52,6 +52,10 @@ def main(short: bool = False) -> dict[str, float]:
     answers = model.generate(tokens[:, :8], 4, temperature=0)
     exact = float((answers == tokens).all(axis=1).mean())
     print(f"exact sums of pairs it has never seen: {exact:.2%}")
+    if not short:
+        history = training.History()
+        history.losses = losses
+        history.plot("gpt_addition.svg")
     return {"exact": exact, "first": losses[0], "last": losses[-1]}
 
 

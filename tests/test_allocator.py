@@ -11,6 +11,7 @@ import pytest
 from kinone import kernels
 from kinone.errors import ArgumentError
 from kinone.kernels import settings
+from processes import in_a_process
 
 native: Any = settings.native
 if native is None:
@@ -66,16 +67,24 @@ def test_memory_is_used_again(allocator):
 
 
 def test_what_waits_has_a_limit_and_can_be_released(allocator):
-    held = [np.ones(1 << 20) for _ in range(20)]
-    used = kernels.memory(forget_most_used=True).used
-    assert used >= 20 << 23
-    del held
-    for size in range(1, 20):
-        np.ones(size << 18)
-        now = kernels.memory()
-        assert now.used + now.waiting <= 1.25 * max(now.most_used, used) + (33 << 20)
-    kernels.release_memory()
-    assert kernels.memory().waiting == 0
+    code = """
+import numpy as np
+from kinone import kernels
+
+held = [np.ones(1 << 20) for _ in range(20)]
+used = kernels.memory().used
+assert used >= 20 << 23
+del held
+for size in range(1, 20):
+    np.ones(size << 18)
+    now = kernels.memory()
+    assert now.used + now.waiting <= 1.25 * now.most_used + (33 << 20)
+assert kernels.memory().waiting > 20 << 22
+kernels.release_memory()
+assert kernels.memory().waiting == 0
+"""
+    ran = in_a_process(code)  # the limit follows the most that a process ever used
+    assert ran.returncode == 0, ran.stderr
 
 
 def test_a_size_that_no_memory_holds_is_a_memory_error(allocator):

@@ -13,6 +13,7 @@ import kinone as kn
 from kinone.data.dataset import Arrays, Joined, Mapped, Subset, collate, random_split
 from kinone.data.loader import DataLoader
 from kinone.errors import ArgumentError, AxisError, DataError, ShapeError, StateError
+from loading import noisy
 
 X, Y = np.arange(46, dtype=np.float32).reshape(23, 2), np.arange(23) % 3
 ROWS = Arrays(X, Y)
@@ -37,11 +38,6 @@ class Faulty:
                 raise ShapeError("film", "a square", "a circle")
             raise KeyError("film 7")
         return np.full(3, index)
-
-
-def noisy(sample: Any, stream: Any) -> Any:
-    x, y = sample
-    return x + stream.normal(x.shape), y, stream.integers(2, low=0, high=9)
 
 
 def bits(batches: Any) -> list[bytes]:
