@@ -54,9 +54,7 @@ class Kinone:
         return self.kn.conv2d(x, w, b, stride=stride, padding=padding, groups=groups)
 
     def norm(self, x: Any, w: Any, b: Any, activation: str = "none", residual: Any = None) -> Any:
-        if activation in ("none", "relu"):
-            return self.kn.batch_norm(x, w, b, residual, activation=activation)[0]
-        return getattr(self.kn, activation)(self.kn.batch_norm(x, w, b, residual)[0])
+        return self.kn.batch_norm(x, w, b, residual, activation=activation)[0]
 
     def max_pool(self, x: Any, kernel: int, stride: int, padding: int) -> Any:
         return self.kn.max_pool2d(x, kernel_size=kernel, stride=stride, padding=padding)

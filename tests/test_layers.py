@@ -257,7 +257,8 @@ def test_the_gradient_in_evaluation_is_that_of_a_fixed_map():
 
 @pytest.mark.parametrize("mode", [True, False])
 @pytest.mark.parametrize("has_residual", [True, False])
-def test_batch_norm_with_what_follows_it_is_the_same_in_one_pass(has_residual: bool, mode: bool):
+@pytest.mark.parametrize("activation", ["relu", "silu"])
+def test_batch_norm_with_what_follows_it_is_the_same_in_one_pass(activation: str, has_residual: bool, mode: bool):
     one, two = nn.BatchNorm2d(3).double(), nn.BatchNorm2d(3).double()
     x, beside, g = (draw(4, 3, 2, 2, seed=seed).astype(np.float64) for seed in range(3))
     found: list[list[Any]] = []
@@ -265,13 +266,14 @@ def test_batch_norm_with_what_follows_it_is_the_same_in_one_pass(has_residual: b
         bn.train(mode)
         a, r = kn.Tensor(x, requires_grad=True), kn.Tensor(beside, requires_grad=True)
         rest = r if has_residual else None
-        y = bn(a, rest, activation="relu") if fused else kn.relu(bn(a) + r if has_residual else bn(a))
+        act = getattr(kn, activation)
+        y = bn(a, rest, activation=activation) if fused else act(bn(a) + r if has_residual else bn(a))
         y.backward(g)
         grads = [a.grad, bn.weight.grad, bn.bias.grad, *([r.grad] if has_residual else [])]
         found.append([y.data, bn.running_var.data, *(part.data for part in grads)])
     for a, b in zip(*found, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-12)
-    with pytest.raises(ArgumentError, match="activation 'none' or 'relu', got 'gelu'"):
+    with pytest.raises(ArgumentError, match="activation 'none', 'relu' or 'silu', got 'gelu'"):
         one(x, activation="gelu")
 
 

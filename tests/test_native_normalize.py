@@ -31,8 +31,9 @@ def _close(found, expected, dtype, scale=1.0):
 
 @given(shape=hnp.array_shapes(min_dims=2, max_dims=4, min_side=2, max_side=24), channel=st.integers(0, 3),
        dtype=st.sampled_from([np.float32, np.float64]), seed=st.integers(0, 2**32 - 1),
-       has_weights=st.booleans(), has_residual=st.booleans(), is_rectified=st.booleans())  # fmt: skip
-def test_batch_norm_as_the_reference(shape, channel, dtype, seed, has_weights, has_residual, is_rectified):
+       has_weights=st.booleans(), has_residual=st.booleans(),
+       activation=st.sampled_from(["none", "relu", "silu"]))  # fmt: skip
+def test_batch_norm_as_the_reference(shape, channel, dtype, seed, has_weights, has_residual, activation):
     rng = np.random.default_rng(seed)
     channel %= len(shape)
     axes = tuple(a for a in range(len(shape)) if a != channel)
@@ -40,16 +41,18 @@ def test_batch_norm_as_the_reference(shape, channel, dtype, seed, has_weights, h
     some = lambda shape: laid_out(rng, rng.standard_normal(shape).astype(dtype))  # noqa: E731
     x, g, residual = some(shape), some(shape), some(shape) if has_residual else None
     w, b = (some(statistics) for _ in range(2)) if has_weights else (None, None)
-    activation = "relu" if is_rectified else "none"
     call = (x, w, b, axes, 1e-3, True, residual, activation)
     y, mean, var = reference.norm_forward(*call)
     _close(native.norm_forward(*call), (y, mean, var), dtype)
-    call = (g, x, w, b, axes, 1e-3, True, some(statistics), some(statistics), y if is_rectified else None, has_residual)
+    made, is_silu = y if activation == "relu" else None, activation == "silu"
+    again: Any = (mean, var, residual) if is_silu else ()
+    call = (g, x, w, b, axes, 1e-3, True, some(statistics), some(statistics), made, has_residual, *again)
     _close(native.norm_backward(*call), reference.norm_backward(*call), dtype, x.size)
     call = (x, mean, var, w, b, 1e-3, residual, activation)
     expected = reference.batch_norm_inference_forward(*call)
     _close([native.batch_norm_inference_forward(*call)], [expected], dtype)
-    call = (g, x, mean, var, w, axes, 1e-3, expected if is_rectified else None, has_residual)
+    again = (b, residual, activation) if is_silu else ()
+    call = (g, x, mean, var, w, axes, 1e-3, expected if activation == "relu" else None, has_residual, *again)
     _close(native.batch_norm_inference_backward(*call), reference.batch_norm_inference_backward(*call), dtype, x.size)
 
 
@@ -142,7 +145,9 @@ for dtype in (np.float32, np.float64):
             if axes != (1,):
                 calls += [(kernels.norm_forward, reference.norm_forward, (x, w, b, axes, 0.1, True, y, "relu")),
                           (kernels.norm_backward, reference.norm_backward,
-                           (g, x, w, b, axes, 0.1, True, 0.0, 0.0, y, True))]
+                           (g, x, w, b, axes, 0.1, True, 0.0, 0.0, y, True)),
+                          (kernels.norm_backward, reference.norm_backward,
+                           (g, x, w, b, axes, 0.1, True, 0.0, 0.0, None, True, b, w * w, y))]
             for native, plain, call in calls:
                 for a, b_ in zip(native(*call), plain(*call)):
                     assert a is None or np.allclose(a, b_, rtol=1e-3, atol=1e-3 * len(x))

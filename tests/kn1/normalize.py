@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from kn1.arithmetic import laid_out, lane_sum, numbers, one_nan
+from kn1.arithmetic import fma32, fma64, laid_out, lane_sum, numbers, one_nan
+from kn1.softmax import decay
 
 
 def _doubles(x):
@@ -37,26 +38,65 @@ def _moments(x, axes, eps, is_centred):
     return t, d, first + d, var, 1 / np.sqrt(var + eps)
 
 
-def _activated(x, mean, r, w, b, residual, activation):
+def _activated(x, mean, r, w, b, residual, activation, dtype):
     z = (x - mean) * r
     for factor in (w,) if w is not None else ():
         z = z * _doubles(factor)
     for term in (b, residual):
         z = z if term is None else z + _doubles(term)
+    if activation == "silu":
+        return _silu(z.astype(dtype))
     return np.where(z <= 0, 0.0, z) if activation == "relu" else z
+
+
+def _gate(z):
+    """σ(z) and 1 − σ(z), in z's type."""
+    e = decay(np.where(z < 0, z, -z))
+    large = 1 / (1 + e)
+    small = e * large
+    return np.where(z < 0, small, large), np.where(z < 0, large, small)
+
+
+def _silu(z):
+    z = np.where(z < -10000, z.dtype.type(-10000), z)
+    return z * _gate(z)[0]
+
+
+def _silu_slope(z):
+    z = np.where(z < -10000, z.dtype.type(-10000), np.where(z > 10000, z.dtype.type(10000), z))
+    gate, rest = _gate(z)
+    return gate * _fma(z, rest, np.ones_like(z))
+
+
+def _fma(a, b, c):
+    return (fma32 if a.dtype == np.float32 else fma64)(a, b, np.asarray(c, a.dtype))
+
+
+def _passed(g, x, mean, var, w, b, eps, residual):
+    """What silu lets through of g, at what it was given, computed in g's type from the rounded statistics."""
+    scale = 1 / np.sqrt(_doubles(var) + eps) * (1.0 if w is None else _doubles(w))
+    z = _fma(x - mean, *(np.broadcast_to(p, x.shape) for p in (scale.astype(x.dtype), 0 if b is None else b)))
+    z = z if residual is None else z + residual
+    return _doubles(one_nan(g * _silu_slope(z)))
 
 
 def norm_forward(x, w, b, axes, eps, is_centred=True, residual=None, activation="none"):
     _, _, mean, var, r = _moments(_doubles(x), axes, eps, is_centred)
-    y = _activated(_doubles(x), mean, r, w, b, residual, activation)
+    y = _activated(_doubles(x), mean, r, w, b, residual, activation, x.dtype)
     return tuple(_rounded(part, x.dtype) for part in (y, mean if is_centred else np.zeros(()), var))
 
 
-def norm_backward(g, x, w, b, axes, eps, is_centred=True, g_mean=0.0, g_var=0.0, y=None, has_residual=False):
+def norm_backward(
+    g, x, w, b, axes, eps, is_centred=True, g_mean=0.0, g_var=0.0, y=None, has_residual=False,
+    mean=None, var=None, residual=None,
+):  # fmt: skip
     dtype, shape = x.dtype, x.shape
     kind = _kind(w if w is not None else b, shape, axes)
     x64, g64, w64 = _doubles(x), _doubles(g), _doubles(w)
     passed = g64 if y is None else np.where(_doubles(y) > 0, g64, 0.0)
+    is_passed = y is not None or mean is not None
+    if mean is not None:
+        passed = _passed(g, x, mean, var, w, b, eps, residual)
     t, d, mean, _, r = _moments(x64, axes, eps, is_centred)
     n, weight = _count(x, axes), 1.0
     h = passed
@@ -82,7 +122,7 @@ def norm_backward(g, x, w, b, axes, eps, is_centred=True, g_mean=0.0, g_var=0.0,
         gb = _sum(passed, rest)
     gw = None if w is None else _rounded(gw, dtype).reshape(w.shape)
     gb = None if b is None else _rounded(gb, dtype).reshape(b.shape)
-    g_residual = None if not has_residual else g if y is None else _rounded(passed, dtype)
+    g_residual = None if not has_residual else _rounded(passed, dtype) if is_passed else g
     return _rounded(gx, dtype), gw, gb, g_residual
 
 
@@ -107,17 +147,22 @@ def _kind(w, shape, axes):
 
 def batch_norm_inference_forward(x, mean, var, w, b, eps, residual=None, activation="none"):
     r = 1 / np.sqrt(_doubles(var) + eps)
-    return _rounded(_activated(_doubles(x), _doubles(mean), r, w, b, residual, activation), x.dtype)
+    return _rounded(_activated(_doubles(x), _doubles(mean), r, w, b, residual, activation, x.dtype), x.dtype)
 
 
-def batch_norm_inference_backward(g, x, mean, var, w, axes, eps, y=None, has_residual=False):
+def batch_norm_inference_backward(
+    g, x, mean, var, w, axes, eps, y=None, has_residual=False, b=None, residual=None, activation="none"
+):
     r = 1 / np.sqrt(_doubles(var) + eps)
     passed = _doubles(g) if y is None else np.where(_doubles(y) > 0, _doubles(g), 0.0)
+    is_passed = y is not None or activation == "silu"
+    if activation == "silu":
+        passed = _passed(g, x, mean, var, w, b, eps, residual)
     scale = r * (1.0 if w is None else _doubles(w))
     gb = _sum(passed, axes)
     gw = _sum(passed * (_doubles(x) - _doubles(mean)), axes) * r
     parts = (passed * scale, -scale * gb, -0.5 * scale * (gw * r), gw, gb)
-    g_residual = None if not has_residual else g if y is None else _rounded(passed, x.dtype)
+    g_residual = None if not has_residual else _rounded(passed, x.dtype) if is_passed else g
     return *(_rounded(part, x.dtype) for part in parts), g_residual
 
 
@@ -155,14 +200,17 @@ def case(rng, dtype, most):
         weights = weights[1:]
     w, b = (some(weights) if rng.random() < 0.8 else None for _ in range(2))
     x, eps = some(shape), float(10 ** rng.uniform(-8, 0))
-    is_rectified, has_residual = (bool(rng.random() < 0.4) for _ in range(2))
-    y = some(shape) if is_rectified and _kind(w if w is not None else b, tuple(shape), axes) == "own" else None
-    more = (some(shape) if has_residual else None, "relu" if is_rectified else "none")
+    has_residual, activation = bool(rng.random() < 0.4), str(rng.choice(["none", "relu", "silu"]))
+    is_own = _kind(w if w is not None else b, tuple(shape), axes) == "own"
+    y = some(shape) if activation == "relu" and is_own else None
+    residual = some(shape) if has_residual else None
+    more = (residual, activation)
     if is_given:
         mean, var = some(statistics), np.abs(some(statistics))
         if name.endswith("forward"):
             return name, (x, mean, var, w, b, eps, *more), {}
-        return name, (some(shape), x, mean, var, w, axes, eps, y, has_residual), {}
+        again = (b, residual, activation) if activation == "silu" else ()
+        return name, (some(shape), x, mean, var, w, axes, eps, y, has_residual, *again), {}
     is_centred = bool(rng.random() < 0.8)
     if name == "norm_forward":
         return name, (x, w, b, axes, eps, is_centred, *more), {}
@@ -170,7 +218,8 @@ def case(rng, dtype, most):
         g_mean, g_var = some(statistics), some(statistics)
     else:
         g_mean = g_var = 0.0
-    return name, (some(shape), x, w, b, axes, eps, is_centred, g_mean, g_var, y, has_residual), {}
+    again = (some(statistics), np.abs(some(statistics)), residual) if activation == "silu" and is_own else ()
+    return name, (some(shape), x, w, b, axes, eps, is_centred, g_mean, g_var, y, has_residual, *again), {}
 
 
 def digest_calls():
@@ -189,6 +238,10 @@ def digest_calls():
                 yield f"{label} relu", "norm_forward", (x, w[None], b[None], (0, 2, 3), 1e-5, True, other, "relu"), {}
                 yield label, "norm_backward", (g, x, w[None], b[None], (0, 2, 3), 1e-5, True, 0.0, 0.0, other, True), {}
                 yield label, "norm_forward", (x, None, None, (2, 3), 1e-5), {}
+                yield f"{label} silu", "norm_forward", (x, w[None], b[None], (0, 2, 3), 1e-5, True, None, "silu"), {}
+                given = (w[None], b[None] ** 2, other)
+                call = (g, x, w[None], b[None], (0, 2, 3), 1e-5, True, 0.0, 0.0, None, True, *given)
+                yield f"{label} silu", "norm_backward", call, {}
         for rows, length in ((1100, 40), (30, 1200), (5, 5)):
             x, g, w, b = some(rows, length), some(rows, length), some(length), some(length)
             label = f"{kind} {rows} rows of {length}"
@@ -198,3 +251,6 @@ def digest_calls():
         x, mean, w = some(4, 20, 6), some(1, 20, 1), some(1, 20, 1)
         yield kind, "batch_norm_inference_forward", (x, mean, mean**2, w, w, 1e-5, x, "relu"), {}
         yield kind, "batch_norm_inference_backward", (x, x, mean, mean**2, w, (0, 2), 1e-5), {}
+        yield f"{kind} silu", "batch_norm_inference_forward", (x, mean, mean**2, w, w, 1e-5, None, "silu"), {}
+        call = (x, x, mean, mean**2, w, (0, 2), 1e-5, None, False, w, None, "silu")
+        yield f"{kind} silu", "batch_norm_inference_backward", call, {}

@@ -117,18 +117,20 @@ def test_batch_norm(shape, eps, has_affine):
     )  # the statistics, and the gradients through them
 
 
+@pytest.mark.parametrize("activation", ["relu", "silu"])
 @pytest.mark.parametrize("has_residual", [True, False])
-def test_batch_norm_and_what_follows(has_residual):
+def test_batch_norm_and_what_follows(has_residual, activation):
+    act = getattr(F, activation)
     x, w, b, *residual = normals(29, (4, 3, 5), (3,), (3,), *[(4, 3, 5)] * has_residual)
     compare(
-        lambda *a: kn.batch_norm(*a, activation="relu")[0],
-        lambda x, w, b, *r: F.relu(F.batch_norm(x, None, None, w, b, True) + (r[0] if r else 0)),
+        lambda *a: kn.batch_norm(*a, activation=activation)[0],
+        lambda x, w, b, *r: act(F.batch_norm(x, None, None, w, b, True) + (r[0] if r else 0)),
         x, w, b, *residual,
     )  # fmt: skip
     mean, var = np.array([0.1, -0.2, 0.0]), np.array([0.5, 1.0, 3.0])
     compare(
-        lambda x, *a: kn.batch_norm_inference(x, *(s.astype(x.dtype) for s in (mean, var)), *a, activation="relu"),
-        lambda x, w, b, *r: F.relu(
+        lambda x, *a: kn.batch_norm_inference(x, *(s.astype(x.dtype) for s in (mean, var)), *a, activation=activation),
+        lambda x, w, b, *r: act(
             F.batch_norm(x, *(torch.from_numpy(s).to(x.dtype) for s in (mean, var)), w, b) + (r[0] if r else 0)
         ),
         x, w, b, *residual,

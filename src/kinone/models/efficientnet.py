@@ -64,11 +64,14 @@ class ConvNormActivation(Sequential):
         super().__init__(conv, norm, *([SiLU()] if has_activation else []))
 
     def forward(self, x: Any, residual: Any = None) -> Any:
-        """With a residual, which is added to what the norm gives, in the same pass over memory."""
-        if residual is None:
-            return super().forward(x)
-        conv, norm = self
-        return norm(conv(x), residual)
+        """With a residual, if there is one, which is added to what the norm gives; in the norm's pass over memory."""
+        conv, norm, *after = self
+        if isinstance(norm, BatchNorm2d) and len(after) <= 1 and all(type(part) is SiLU for part in after):
+            return norm(conv(x), residual, activation="silu" if after else "none")
+        y = norm(conv(x)) if residual is None else norm(conv(x)) + residual
+        for part in after:
+            y = part(y)
+        return y
 
 
 class SqueezeExcitation(Module):

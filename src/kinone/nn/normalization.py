@@ -124,7 +124,7 @@ class BatchNorm(RunningNorm):
         self._set(num_features, eps, momentum, affine, track_running_stats)
 
     def forward(self, x: Any, residual: Any = None, *, activation: str = "none") -> Any:
-        """act(norm(x) + residual) in one pass over memory; `activation` is "none" or "relu".
+        """act(norm(x) + residual) in one pass over memory; `activation` is "none", "relu" or "silu".
 
         That is what commonly follows a batch norm: `bn(x, residual, activation="relu")` computes what
         `relu(bn(x) + residual)` does, with the same gradients.
@@ -145,7 +145,7 @@ class BatchNorm1d(BatchNorm):
     In training μ and σ² are the batch's, and the running ones follow: r ← (1 − momentum)·r + momentum·new, the new
     variance unbiased (momentum=None: the average of all batches). In evaluation they are the running ones, and the
     gradient is that of a fixed affine map; with track_running_stats=False they are always the batch's.
-    `bn(x, residual, activation="relu")` adds and rectifies in the same pass.
+    `bn(x, residual, activation="relu")`, or "silu", adds and activates in the same pass.
 
     >>> bn = BatchNorm1d(1)
     >>> bn(np.array([[1.0], [3.0]], np.float32)).data.round(3).ravel(), bn.running_mean.data, bn.running_var.data

@@ -18,6 +18,8 @@ Padding = str | int | Sequence[int] | Sequence[tuple[int, int]]
 
 def per_axis(where: str, name: str, value: Any, rank: int, least: int = 1) -> Ints:
     """`value` as one number for each of `rank` axes."""
+    if type(value) is int and value >= least:  # most often
+        return (value,) * rank
     values = (value,) * rank if isinstance(value, int | np.integer) else value
     if (
         not isinstance(values, Sequence)

@@ -83,6 +83,7 @@ template <class T, int SOURCES>
 struct Operands {
   const T* x[SOURCES];
   Axes<SOURCES> kept, reduced;
+  T* result = nullptr;  // of a Term that has one; it lies as the last operand does
 };
 
 }  // namespace kinone

@@ -5,6 +5,7 @@
 //
 // A Term has `sums`, `given`, `is_shifted` and `Join`, an array for each of its `given` parameters of an output, and the
 // function: (values, first, parameters, t). `first` is an output's first number of the last operand, if it is_shifted.
+// A Term that `has_result` first makes the operands' result of them, by prepare(), and has that as values[0].
 //
 // Where outputs lie side by side, vectors run across them (`across`), else along the sum (`along`); what then does not
 // lie side by side is copied, a block at a time. The work is shared out by blocks of 1024 terms, or by outputs if there
@@ -63,6 +64,20 @@ inline const T* side_by_side(const T* x, const Axes<WAYS>& axes, int way, Index 
   return room;
 }
 
+// The other way: n numbers that stand side by side go to their places from `begin` on.
+template <int WAYS, class T>
+inline void put_back(const T* from, T* x, const Axes<WAYS>& axes, int way, Index begin, Index n) {
+  Index length = run(axes), step = run_step(axes, way), i = begin % length;
+  Axes<WAYS> others = without_run(axes);
+  Walk<WAYS> walk(others, begin / length);
+  for (Index done = 0; done < n; i = 0, walk.next()) {
+    T* to = x + walk.at[way] + i * step;
+    Index count = smaller(n - done, length - i);
+    for (Index j = 0; j < count; j++) to[j * step] = from[done + j];
+    done += count;
+  }
+}
+
 // The numbers that the sums of blocks need while they wait for each other.
 template <class Term, class T, int SOURCES>
 inline Index waiting(const Operands<T, SOURCES>& o) {
@@ -93,15 +108,23 @@ void along(const Operands<T, SOURCES>& o, const Term& term, double* sums, const 
     }
     Vector<double> given[Term::given + 1], shift = broadcast(first(walk));
     for (int k = 0; k < Term::given; k++) given[k] = broadcast(term.parameters[k][output]);
+    T* results = reinterpret_cast<T*>(scratch) + SOURCES * lane_block;
+    if constexpr (Term::has_result) {
+      term.template prepare<false>(x, count, output, results);
+      x[0] = results;
+    }
     block_sums<SUMS, Join>(0, count, [&](Index i, auto lanes, Vector<double>* t) {
       Vector<double> values[SOURCES];
       for (int k = 0; k < SOURCES; k++) values[k] = load_doubles(x[k] + i, lanes);
       term(values, shift, given, t);
     }, s);
+    if constexpr (Term::has_result)
+      if (n) put_back(results, o.result + walk.at[LAST], o.reduced, LAST, begin, count);
   };
 
   Index units = is_whole ? outputs : outputs * blocks;
-  share_out(units, double(outputs) * n, SOURCES * lane_block * sizeof(T), [&](Index unit, Index end, char* scratch) {
+  size_t bytes = (SOURCES + Term::has_result) * lane_block * sizeof(T);
+  share_out(units, double(outputs) * n, bytes, [&](Index unit, Index end, char* scratch) {
     Index each = is_whole ? 1 : blocks;
     Walk<SOURCES> walk(o.kept, unit / each);
     for (; unit < end; unit++) {
@@ -167,6 +190,18 @@ void across(const Operands<T, SOURCES>& o, const Term& term, double* sums, const
       const T* x[SOURCES];
       for (int k = 0; k < SOURCES; k++) x[k] = o.x[k] + walk.at[k] + j0;
       Index ahead = count > row_depth ? steps[row_depth] - steps[0] : 0;
+      T* result = o.result + (Term::has_result ? walk.at[LAST] + j0 : 0);
+      auto prepare = [&, from = x[0]](Index first, Index last) {
+        if constexpr (Term::has_result) {
+          for (Index r = first; r < last; r++) {
+            const T* at[SOURCES];
+            for (int k = 0; k < SOURCES; k++) at[k] = (k ? x[k] : from) + steps[r];
+            for (Index j = 0; j < now; j += 64 / Index(sizeof(T))) __builtin_prefetch(at[0] + ahead + j);
+            term.template prepare<true>(at, now, output, result + steps[r]);
+          }
+        }
+      };
+      if (Term::has_result) x[0] = result;
       row_sums<SUMS, Join>(0, count, now, [=](Index r, Index j, auto lanes, Vector<double>* t) {
         Vector<double> values[SOURCES], shift{}, given[Term::given + 1];
         for (int k = 0; k < SOURCES; k++) {
@@ -176,7 +211,7 @@ void across(const Operands<T, SOURCES>& o, const Term& term, double* sums, const
         if (term.is_shifted) shift = load_doubles(x[LAST] + j, lanes);
         for (int k = 0; k < Term::given; k++) given[k] = load_doubles(term.parameters[k] + output + j, lanes);
         term(values, shift, given, t);
-      }, to, room);
+      }, to, room, prepare);
       if (blocks == 1) finish_columns(walk, output, j0, now, to);
     }
   });

@@ -48,6 +48,14 @@ inline void store_first(T* p, V x, Index count) {
   for (Index i = 0; i < count; i++) p[i] = x[i];
 }
 
+// f(i, count) for i = 0, 16, …: in steps of a vector, the last one perhaps not whole.
+template <class T, class F>
+inline void each_vector(Index n, const F& f) {
+  Index i = 0;
+  for (; i + lanes<T> <= n; i += lanes<T>) f(i, Whole{});
+  if (i < n) f(i, n - i);
+}
+
 template <class V>
 inline V first_or(V x, double otherwise, Index count) {
   constexpr Index n = sizeof(V) / sizeof(x[0]);
@@ -166,10 +174,16 @@ constexpr Index row_sums_scratch(Index columns) {
 // So many rows are taken in at a time, some of each lane: meanwhile the lanes' sums wait in a cache.
 constexpr Index row_depth = 4 * lane_count;
 
+struct Nothing {
+  void operator()(Index, Index) const {}
+};
+
 // The sums of one block of rows, for each column: sums[k * columns + j] = Σ over [begin, end) of row. Here the term is
-// term(row, j, count, t), of columns j, j + 1, …; begin is a multiple of 8. `scratch`: row_sums_scratch numbers.
-template <int SUMS, class Join = Add, class Term>
-inline void row_sums(Index begin, Index end, Index columns, const Term& of_rows, double* sums, double* scratch) {
+// term(row, j, count, t), of columns j, j + 1, …; begin is a multiple of 8. `scratch`: row_sums_scratch numbers. Before
+// rows [first, last) are taken in, before(first, last) may prepare them.
+template <int SUMS, class Join = Add, class Term, class Before = Nothing>
+inline void row_sums(Index begin, Index end, Index columns, const Term& of_rows, double* sums, double* scratch,
+                     const Before& before = {}) {
   constexpr int n = lanes<double>, depth = row_depth / lane_count;
   const Term term = of_rows;  // a copy is kept in registers, whatever is stored meanwhile
   Index row_of_lanes = SUMS * columns;
@@ -186,7 +200,8 @@ inline void row_sums(Index begin, Index end, Index columns, const Term& of_rows,
   struct Depth {
     constexpr operator Index() const { return depth; }
   };
-  for (Index first = begin; first < end; first += row_depth)
+  for (Index first = begin; first < end; first += row_depth) {
+    before(first, end - first < row_depth ? end : first + row_depth);
     for (int lane = 0; lane < lane_count && first + lane < end; lane++) {
       Index row = first + lane, rows = (end - row + lane_count - 1) / lane_count, j = 0;
       double* s = scratch + lane * row_of_lanes;
@@ -196,6 +211,7 @@ inline void row_sums(Index begin, Index end, Index columns, const Term& of_rows,
       for (; j + n <= columns; j += n) add(row, j, rows, Whole{}, s + j);
       if (j < columns) add(row, j, rows, columns - j, s + j);
     }
+  }
   for (Index i = 0; i < row_of_lanes; i++) sums[i] = sum_of_lanes<Join>(scratch + i, row_of_lanes);
 }
 

@@ -92,9 +92,9 @@ struct Call {
   }
 
   template <class T>
-  Norm<T> norm(nb::handle x, nb::handle w, nb::handle b, double eps, bool is_centred, bool is_rectified) {
+  Norm<T> norm(nb::handle x, nb::handle w, nb::handle b, double eps, bool is_centred, Activation activation) {
     Norm<T> n{};
-    n.eps = eps, n.is_centred = is_centred, n.is_rectified = is_rectified, n.weights = weights;
+    n.eps = eps, n.is_centred = is_centred, n.activation = activation, n.weights = weights;
     n.x = in<T>(x, shape), n.w = in<T>(w, weights_shape), n.b = in<T>(b, weights_shape);
     std::vector<std::array<Index, 3>> steps(shape.size());
     Index next[3] = {1, 1, 1};
@@ -124,12 +124,16 @@ struct Call {
   nb::object result(nb::object y) const { return y.is_valid() ? as_type(y, given_type) : nb::none(); }
 };
 
-bool is_known(const std::string& activation) { return activation == "none" || activation == "relu"; }
+bool is_known(const std::string& name) { return name == "none" || name == "relu" || name == "silu"; }
+
+Activation activation_of(const std::string& name) {
+  return name == "silu" ? Activation::silu : name == "relu" ? Activation::relu : Activation::none;
+}
 
 template <class T>
 nb::object forward(Call& call, nb::handle x, nb::handle w, nb::handle b, double eps, bool is_centred,
-                        nb::handle residual, bool is_rectified) {
-  Norm<T> n = call.norm<T>(x, w, b, eps, is_centred, is_rectified);
+                        nb::handle residual, Activation activation) {
+  Norm<T> n = call.norm<T>(x, w, b, eps, is_centred, activation);
   n.residual = call.in<T>(residual, call.shape);
   nb::object y, mean, var;
   n.y = call.out<T>(y, call.shape);
@@ -149,7 +153,7 @@ nb::object norm_forward(nb::handle x, nb::handle w, nb::handle b, nb::handle axe
   Call call("norm_forward", x, axes);
   if (!call.is_ours || !call.takes(w) || !call.takes(b) || !is_known(activation)) return left_to_reference();
   auto f = call.type == 'f' ? forward<float> : forward<double>;
-  return f(call, x, w, b, eps, is_centred, residual, activation == "relu");
+  return f(call, x, w, b, eps, is_centred, residual, activation_of(activation));
 }
 
 // A statistic's gradient, or none for the number 0.
@@ -167,18 +171,36 @@ nb::object summed(const Call& call, nb::handle terms) {
   return sum(terms, nb::tuple(axes), true);
 }
 
+// What backward is given where an activation made y: relu's y, or that of which silu's z is computed again.
+struct Made {
+  nb::handle y, mean, var, residual;
+
+  Activation activation() const {
+    return !y.is_none() ? Activation::relu : !mean.is_none() ? Activation::silu : Activation::none;
+  }
+  template <class T>
+  void add(Norm<T>& n, Call& call) const {
+    n.y = const_cast<T*>(call.in<T>(y, call.shape));
+    if (activation() != Activation::silu) return;
+    n.mean = const_cast<T*>(call.in<T>(mean, call.statistics_shape));
+    n.var = const_cast<T*>(call.in<T>(var, call.statistics_shape));
+    n.residual = call.in<T>(residual, call.shape);
+  }
+};
+
 template <class T>
-nb::object backward(Call& call, nb::handle g, nb::handle x, nb::handle w, nb::handle b, double eps,
-                         bool is_centred, nb::handle g_mean, nb::handle g_var, nb::handle y, bool has_residual) {
+nb::object backward(Call& call, nb::handle g, nb::handle x, nb::handle w, nb::handle b, double eps, bool is_centred,
+                    nb::handle g_mean, nb::handle g_var, const Made& made, bool has_residual) {
   if (call.weights == Weights::each) call.make_contiguous();
-  Norm<T> n = call.norm<T>(x, w, nb::none(), eps, is_centred, !y.is_none());
+  Activation activation = made.activation();
+  bool is_activated = activation != Activation::none;
+  Norm<T> n = call.norm<T>(x, w, activation == Activation::silu ? b : nb::none(), eps, is_centred, activation);
   n.g = call.in<T>(g, call.shape);
-  const T* made = call.in<T>(y, call.shape);
-  n.y = const_cast<T*>(made);
+  made.add(n, call);
   n.g_mean = gradient_of_statistic<T>(call, g_mean), n.g_var = gradient_of_statistic<T>(call, g_var);
   nb::object gx, gw, gb, g_residual, product;
   n.gx = call.out<T>(gx, call.shape);
-  if (made && has_residual) n.g_residual = call.out<T>(g_residual, call.shape);
+  if (is_activated && has_residual) n.g_residual = call.out<T>(g_residual, call.shape);
   bool is_mixed = call.weights == Weights::mixed;
   if (is_mixed && n.w) n.g_product = call.out<T>(product, call.shape);
   if (!is_mixed && n.w) n.gw = call.out<T>(gw, call.weights_shape);
@@ -189,24 +211,26 @@ nb::object backward(Call& call, nb::handle g, nb::handle x, nb::handle w, nb::ha
   auto shaped = [&](nb::object gradient, nb::handle like) {
     return gradient.is_valid() ? call.result(gradient).attr("reshape")(like.attr("shape")) : nb::none();
   };
-  nb::object masked = !has_residual ? nb::none() : made ? call.result(g_residual) : nb::borrow(g);
+  nb::object masked = !has_residual ? nb::none() : is_activated ? call.result(g_residual) : nb::borrow(g);
   return nb::make_tuple(call.result(gx), shaped(gw, w), shaped(gb, b), masked);
 }
 
 nb::object norm_backward(nb::handle g, nb::handle x, nb::handle w, nb::handle b, nb::handle axes, double eps,
-                         bool is_centred, nb::handle g_mean, nb::handle g_var, nb::handle y, bool has_residual) {
+                         bool is_centred, nb::handle g_mean, nb::handle g_var, nb::handle y, bool has_residual,
+                         nb::handle mean, nb::handle var, nb::handle residual) {
   Call call("norm_backward", x, axes);
+  Made made{y, mean, var, residual};
   if (!call.is_ours || !call.takes(w) || !call.takes(b)) return left_to_reference();
-  if (!y.is_none() && call.weights != Weights::own) return left_to_reference();
+  if (made.activation() != Activation::none && call.weights != Weights::own) return left_to_reference();
   auto f = call.type == 'f' ? backward<float> : backward<double>;
-  return f(call, g, x, w, b, eps, is_centred, g_mean, g_var, y, has_residual);
+  return f(call, g, x, w, b, eps, is_centred, g_mean, g_var, made, has_residual);
 }
 
 // ---------------------------------------------------------------------------------- with statistics that are given
 template <class T>
 Norm<T> given_norm(Call& call, nb::handle x, nb::handle mean, nb::handle var, nb::handle w, nb::handle b, double eps,
-                   bool is_rectified) {
-  Norm<T> n = call.norm<T>(x, w, b, eps, true, is_rectified);
+                   Activation activation) {
+  Norm<T> n = call.norm<T>(x, w, b, eps, true, activation);
   n.mean = const_cast<T*>(call.in<T>(mean, call.statistics_shape));
   n.var = const_cast<T*>(call.in<T>(var, call.statistics_shape));
   return n;
@@ -223,8 +247,8 @@ nb::tuple others(nb::handle x, nb::handle mean) {
 
 template <class T>
 nb::object inference_forward(Call& call, nb::handle x, nb::handle mean, nb::handle var, nb::handle w, nb::handle b,
-                             double eps, nb::handle residual, bool is_rectified) {
-  Norm<T> n = given_norm<T>(call, x, mean, var, w, b, eps, is_rectified);
+                             double eps, nb::handle residual, Activation activation) {
+  Norm<T> n = given_norm<T>(call, x, mean, var, w, b, eps, activation);
   n.residual = call.in<T>(residual, call.shape);
   nb::object y;
   n.y = call.out<T>(y, call.shape);
@@ -238,34 +262,39 @@ nb::object batch_norm_inference_forward(nb::handle x, nb::handle mean, nb::handl
   bool is_ours = call.is_ours && call.takes(mean) && call.takes(var) && call.takes(w) && call.takes(b);
   if (!is_ours || call.weights != Weights::own || !is_known(activation)) return left_to_reference();
   auto f = call.type == 'f' ? inference_forward<float> : inference_forward<double>;
-  return f(call, x, mean, var, w, b, eps, residual, activation == "relu");
+  return f(call, x, mean, var, w, b, eps, residual, activation_of(activation));
 }
 
 template <class T>
 nb::object inference_backward(Call& call, nb::handle g, nb::handle x, nb::handle mean, nb::handle var, nb::handle w,
-                              double eps, nb::handle y, bool has_residual) {
-  Norm<T> n = given_norm<T>(call, x, mean, var, w, nb::none(), eps, !y.is_none());
-  n.g = call.in<T>(g, call.shape), n.y = const_cast<T*>(call.in<T>(y, call.shape));
+                              double eps, const Made& made, bool has_residual, nb::handle b) {
+  Norm<T> n = given_norm<T>(call, x, mean, var, w, b, eps, made.activation());
+  n.g = call.in<T>(g, call.shape);
+  made.add(n, call);
+  bool is_masked = has_residual && n.activation != Activation::none;
   nb::object gx, g_mean, g_var, gw, gb, g_residual;
   n.gx = call.out<T>(gx, call.shape);
   n.mean_gradient = call.out<T>(g_mean, call.statistics_shape);
   n.var_gradient = call.out<T>(g_var, call.statistics_shape);
   n.gw = call.out<T>(gw, call.statistics_shape);
   n.gb = call.out<T>(gb, call.statistics_shape);
-  if (n.y && has_residual) n.g_residual = call.out<T>(g_residual, call.shape);
+  if (is_masked) n.g_residual = call.out<T>(g_residual, call.shape);
   compute(call.where, call.work(), [&] { KINONE_CALL(batch_norm_inference_backward(n)); });
-  nb::object masked = !has_residual ? nb::none() : n.y ? call.result(g_residual) : nb::borrow(g);
+  nb::object masked = !has_residual ? nb::none() : is_masked ? call.result(g_residual) : nb::borrow(g);
   return nb::make_tuple(call.result(gx), call.result(g_mean), call.result(g_var), call.result(gw), call.result(gb),
                         masked);
 }
 
 nb::object batch_norm_inference_backward(nb::handle g, nb::handle x, nb::handle mean, nb::handle var, nb::handle w,
-                                         nb::handle axes, double eps, nb::handle y, bool has_residual) {
+                                         nb::handle axes, double eps, nb::handle y, bool has_residual, nb::handle b,
+                                         nb::handle residual, const std::string& activation) {
   Call call("batch_norm_inference_backward", x, axes);
-  if (!call.is_ours || !call.takes(mean) || !call.takes(var) || !call.takes(w)) return left_to_reference();
+  Made made{y, activation == "silu" ? mean : nb::handle(Py_None), var, residual};
+  if (!call.is_ours || !call.takes(mean) || !call.takes(var) || !call.takes(w) || !call.takes(b))
+    return left_to_reference();
   if (call.weights != Weights::own) return left_to_reference();
   auto f = call.type == 'f' ? inference_backward<float> : inference_backward<double>;
-  return f(call, g, x, mean, var, w, eps, y, has_residual);
+  return f(call, g, x, mean, var, w, eps, made, has_residual, activation == "silu" ? b : nb::handle(Py_None));
 }
 
 }  // namespace
@@ -279,11 +308,12 @@ void add_normalize(nb::module_& m) {
   m.def("norm_backward",
         norm_backward,
         "g"_a, "x"_a, "w"_a.none(), "b"_a.none(), "axes"_a, "eps"_a, "is_centred"_a = true, "g_mean"_a = 0.0,
-        "g_var"_a = 0.0, "y"_a = none, "has_residual"_a = false);
+        "g_var"_a = 0.0, "y"_a = none, "has_residual"_a = false, "mean"_a = none, "var"_a = none, "residual"_a = none);
   m.def("batch_norm_inference_forward", batch_norm_inference_forward, "x"_a, "mean"_a, "var"_a, "w"_a.none(),
         "b"_a.none(), "eps"_a, "residual"_a = none, "activation"_a = "none");
   m.def("batch_norm_inference_backward", batch_norm_inference_backward, "g"_a, "x"_a, "mean"_a, "var"_a, "w"_a.none(),
-        "axes"_a, "eps"_a, "y"_a = none, "has_residual"_a = false);
+        "axes"_a, "eps"_a, "y"_a = none, "has_residual"_a = false, "b"_a = none, "residual"_a = none,
+        "activation"_a = "none");
   add_softmax(m);
 }
 

@@ -2,9 +2,11 @@
 //
 //   t = x − x₀, x₀ the first of the n numbers that are normalized together (t = x where they are not centred)
 //   d = Σt/n,   μ = x₀ + d,   σ² = (Σt² − Σt·d)/n, or 0 if that is negative,   r = 1/√(σ² + ε)
-//   y = act(((x − μ)·r)·w + b + residual), act(z) = 0 where z ≤ 0 for relu
+//   y = act(z), z = ((x − μ)·r)·w + b + residual;   act(z) = 0 where z ≤ 0 for relu;   or for silu
+//   z rounded to the type T of x, times z < 0 ? e/(1 + e) : 1/(1 + e) in T, e = exp(−|z|) as decay.hpp has it
 //
-// Backward, with h = g·w, and g = 0 where y ≤ 0 for relu:
+// Backward, with h = g·w, and g = 0 where y ≤ 0 for relu. For silu g is first multiplied, in T, by its slope at what is
+// computed again, in T, from the rounded μ and σ² that forward gave: fma(x − μ, T(r·w), b) + residual. Then:
 //
 //   Σh·x̂ = (Σh·t − d·Σh)·r,   A = r,   B = (2·∂L/∂σ²)/n − (A·(Σh·x̂/n))·r,   C = ∂L/∂μ/n − A·(Σh/n)
 //   ∂L/∂x = (h·A + (x − μ)·B) + C
@@ -13,12 +15,14 @@
 // b. Where each row has all of them, those are Σ g·((x − μ)·r) and Σ g over the rows.
 //
 // One pass over x is enough for its statistics, as reduction/native.cpp explains; a second one (`sweep`) writes y or
-// ∂L/∂x. Where what is normalized together fits in a cache, it is swept as soon as its sums are known.
+// ∂L/∂x. For silu the first pass leaves g where the second takes it from. Where what is normalized together fits in a
+// cache, it is swept as soon as its sums are known.
 #include "native.hpp"
 
-#include "../elementwise/functions.hpp"
 #include "../native/reduce.hpp"
+#include "decay.hpp"
 #include "sweep.hpp"
+#include "terms.hpp"
 
 namespace kinone::KINONE_ISA {
 namespace {
@@ -26,50 +30,6 @@ namespace {
 constexpr Index in_cache = 256 << 10;  // bytes of an operand that stay in a cache until they are swept
 
 // ---------------------------------------------------------------------------------- sums
-template <int SUMS, int GIVEN>
-struct Terms {
-  static constexpr int sums = SUMS, given = GIVEN;
-  using Join = Add;
-  bool is_shifted = true;
-  const double* parameters[1] = {};
-};
-
-struct Statistics : Terms<2, 0> {
-  void operator()(const Doubles* x, Doubles first, const Doubles*, Doubles* t) const {
-    t[0] = x[0] - first;
-    t[1] = t[0] * t[0];
-  }
-};
-
-// What is read between g and x: nothing, y where relu made it, or weights.
-enum class Second { none, y, w };
-template <Second SECOND>
-constexpr int operands = SECOND == Second::none ? 2 : 3;
-
-template <Second SECOND>
-inline Doubles gradient(Doubles g, Doubles second) {
-  return SECOND == Second::w ? g * second : SECOND == Second::y ? (second > 0 ? g : Doubles{}) : g;
-}
-
-template <Second SECOND>
-struct Gradient : Terms<4, 0> {
-  void operator()(const Doubles* x, Doubles first, const Doubles*, Doubles* t) const {
-    Doubles shifted = x[operands<SECOND> - 1] - first;
-    t[0] = gradient<SECOND>(x[0], x[1]);
-    t[1] = t[0] * shifted;
-    t[2] = shifted;
-    t[3] = shifted * shifted;
-  }
-};
-
-template <Second SECOND>
-struct GradientOfGiven : Terms<2, 1> {
-  void operator()(const Doubles* x, Doubles, const Doubles* mean, Doubles* t) const {
-    t[0] = gradient<SECOND>(x[0], x[1]);
-    t[1] = t[0] * (x[operands<SECOND> - 1] - mean[0]);
-  }
-};
-
 // Axes with the steps of some of their ways.
 template <int SOURCES>
 Axes<SOURCES> in_ways(const Axes<3>& from, const int (&ways)[SOURCES]) {
@@ -89,12 +49,13 @@ Operands<T, 1> statistics_of(const Norm<T>& n) {
 
 template <Second SECOND, class T>
 auto gradient_of(const Norm<T>& n) {
-  if constexpr (SECOND == Second::none) {
+  if constexpr (operands<SECOND> == 2) {
     return Operands<T, 2>{{n.g, n.x}, in_ways(n.kept, {in_x, in_x}), in_ways(n.reduced, {in_x, in_x})};
   } else {
     constexpr int way = SECOND == Second::w ? in_w : in_x;
     const int ways[] = {in_x, way, in_x};
-    return Operands<T, 3>{{n.g, SECOND == Second::w ? n.w : n.y, n.x}, in_ways(n.kept, ways), in_ways(n.reduced, ways)};
+    const T* second = SECOND == Second::w ? n.w : SECOND == Second::y ? n.y : n.residual;
+    return Operands<T, 3>{{n.g, second, n.x}, in_ways(n.kept, ways), in_ways(n.reduced, ways)};
   }
 }
 
@@ -128,7 +89,8 @@ bool stays_in_cache(const Norm<T>& n, const Operands<T, SOURCES>& o) {
 template <class T>
 auto to_y(const Norm<T>& n, const Coefficients& c) {
   return [=, x = n.x, residual = n.residual, y = n.y, weights = n.w, biases = n.b,
-          least = n.is_rectified ? 0.0 : -infinity]<bool IN_STATISTICS, bool IN_W>(Index s, Index w, auto count) {
+          least = n.activation == Activation::relu ? 0.0 : -infinity]<bool IN_STATISTICS, bool IN_W>(
+             Index s, Index w, auto count) {
     Doubles mean = value<IN_STATISTICS>(c.mean + s, count), r = value<IN_STATISTICS>(c.r + s, count);
     Doubles weight = weights ? value<IN_W>(weights + w, count) : broadcast(1.0);
     Doubles bias = biases ? value<IN_W>(biases + w, count) : broadcast(-0.0);  // which changes no number
@@ -137,6 +99,17 @@ auto to_y(const Norm<T>& n, const Coefficients& c) {
       if (residual) z += load_doubles(residual + i, count);
       store_doubles(y + i, one_nan(z <= least ? broadcast(least) : z), count);
     };
+  };
+}
+
+// What is left to do when to_y has been there.
+template <class T>
+auto after_y(const Norm<T>& n) {
+  return [y = n.y, is_silu = n.activation == Activation::silu](Index begin, Index length) {
+    if (!is_silu) return;
+    each_vector<T>(length, [z = y + begin](Index i, auto count) {
+      store_first(z + i, one_nan(silu(load_first<Vector<T>>(z + i, count))), count);
+    });
   };
 }
 
@@ -155,12 +128,12 @@ void forward(const Norm<T>& n) {
     c.mean[at] = m.mean, c.r[at] = m.r;
     if (n.mean) n.mean[at] = one_nan(T(m.mean));
     n.var[at] = one_nan(T(m.var));
-    if (is_swept) sweep_output(n, outer, walk, to_y(n, c));
+    if (is_swept) sweep_output(n, outer, walk, to_y(n, c), after_y(n));
   };
   Statistics term;
   term.is_shifted = n.is_centred;
   reduce(o, term, room + 5 * outputs, finish);
-  if (!is_swept) sweep(n, to_y(n, c));
+  if (!is_swept) sweep(n, to_y(n, c), after_y(n));
 }
 
 // ---------------------------------------------------------------------------------- ∂L/∂x
@@ -194,12 +167,41 @@ double set(const Norm<T>& n, const Coefficients& k, Index at, const double* s, d
   return product;
 }
 
-template <Second SECOND, class T>
-void backward(const Norm<T>& n) {
-  auto o = gradient_of<SECOND>(n);
+// What a term that has a result needs of each output, from statistics that are given; there is room for 3 numbers each.
+template <class T, class Term>
+void set_parameters(const Norm<T>& n, Term& term, double* room) {
   Index outputs = size(n.kept);
-  double* room = reinterpret_cast<double*>(workspace((5 * outputs + waiting<Gradient<SECOND>>(o)) * sizeof(double)));
+  T *mean = reinterpret_cast<T*>(room), *scale = mean + outputs, *bias = scale + outputs;
+  Walk<3> walk(n.kept, 0);
+  for (Index i = 0; i < outputs; i++, walk.next()) {
+    Index s = walk.at[in_statistics], w = walk.at[in_w];
+    mean[i] = n.mean[s], bias[i] = n.b ? n.b[w] : 0;
+    scale[i] = T(1 / sqrt(double(n.var[s]) + n.eps) * (n.w ? double(n.w[w]) : 1));
+  }
+  term.mean = mean, term.scale = scale, term.bias = bias;
+}
+
+// From here on g is what silu lets through, and stands where the first pass leaves it.
+template <class T, class O>
+void take_from_result(Norm<T>& n, O& o) {
+  n.g = o.result = n.g_residual ? n.g_residual : n.gx;
+  n.g_residual = nullptr;
+}
+
+template <Second SECOND, class T>
+void backward(Norm<T> n) {
+  using Term = Gradient<SECOND, T>;
+  constexpr Second rest = is_silu<SECOND> ? Second::none : SECOND;
+  auto o = gradient_of<SECOND>(n);
+  Index outputs = size(n.kept), before = (5 + 3 * Term::has_result) * outputs;
+  double* room = reinterpret_cast<double*>(workspace((before + waiting<Term>(o)) * sizeof(double)));
   Coefficients k = five(room, outputs);
+  Term term;
+  term.is_shifted = n.is_centred;
+  if constexpr (is_silu<SECOND>) {
+    set_parameters(n, term, room + 5 * outputs);
+    take_from_result(n, o);
+  }
   bool is_swept = stays_in_cache(n, o);
   Axes<3> outer = without_run(n.reduced);
   auto finish = [&](Index output, const double* s, double first) {
@@ -208,12 +210,10 @@ void backward(const Norm<T>& n) {
     double product = set(n, k, walk.at[in_statistics], s, first, is_own && n.w ? double(n.w[walk.at[in_w]]) : 1);
     if (is_own && n.gw) n.gw[walk.at[in_w]] = one_nan(T(product));
     if (is_own && n.gb) n.gb[walk.at[in_w]] = one_nan(T(s[0]));
-    if (is_swept) sweep_output(n, outer, walk, to_gx<SECOND>(n, k));
+    if (is_swept) sweep_output(n, outer, walk, to_gx<rest>(n, k));
   };
-  Gradient<SECOND> term;
-  term.is_shifted = n.is_centred;
-  reduce(o, term, room + 5 * outputs, finish);
-  if (!is_swept) sweep(n, to_gx<SECOND>(n, k));
+  reduce(o, term, room + before, finish);
+  if (!is_swept) sweep(n, to_gx<rest>(n, k));
 }
 
 // Rows without gaps, each with all of the weights. A lane of theirs, of a block of 1024 rows, is a task: it takes every
@@ -236,7 +236,7 @@ void backward_of_rows(const Norm<T>& n) {
         lane_sums<4>(length, [=](Index i, auto count, Doubles* t) {
           Doubles values[] = {load_doubles(g + i, count), broadcast(1.0), load_doubles(x + i, count)};
           if (w) values[1] = load_doubles(w + i, count);
-          Gradient<Second::w>{}(values, broadcast(first), nullptr, t);
+          Gradient<Second::w, T>{}(values, broadcast(first), nullptr, t);
         }, s);
         set(n, k, row, s, first, 1);
         double mean = k.mean[row], r = k.r[row], a = k.a[row], b = k.b[row], c = k.c[row];
@@ -268,11 +268,11 @@ void set_given(const Norm<T>& n, const Coefficients& k) {
 }
 
 template <Second SECOND, class T>
-void backward_of_given(const Norm<T>& n) {
-  using Term = GradientOfGiven<SECOND>;
+void backward_of_given(Norm<T> n) {
+  using Term = GradientOfGiven<SECOND, T>;
   auto o = gradient_of<SECOND>(n);
-  Index outputs = size(n.kept);
-  double* room = reinterpret_cast<double*>(workspace((6 * outputs + waiting<Term>(o)) * sizeof(double)));
+  Index outputs = size(n.kept), before = (6 + 3 * Term::has_result) * outputs;
+  double* room = reinterpret_cast<double*>(workspace((before + waiting<Term>(o)) * sizeof(double)));
   Coefficients k = five(room, outputs);
   set_given(n, k);
   Term term;
@@ -281,6 +281,10 @@ void backward_of_given(const Norm<T>& n) {
   term.parameters[0] = mean;
   Walk<3> walk(n.kept, 0);
   for (Index output = 0; output < outputs; output++, walk.next()) mean[output] = k.mean[walk.at[in_statistics]];
+  if constexpr (is_silu<SECOND>) {
+    set_parameters(n, term, room + 6 * outputs);
+    take_from_result(n, o);
+  }
   auto finish = [&](Index output, const double* s, double) {
     Walk<3> walk(n.kept, output);
     Index at = walk.at[in_statistics];
@@ -291,7 +295,7 @@ void backward_of_given(const Norm<T>& n) {
     n.mean_gradient[at] = one_nan(T(-scale * s[0]));
     n.var_gradient[at] = one_nan(T(-0.5 * scale * (gw * r)));
   };
-  reduce(o, term, room + 6 * outputs, finish);
+  reduce(o, term, room + before, finish);
   sweep(n, [=, g = n.g, y = n.y, gx = n.gx, residual = n.g_residual]<bool IN_STATISTICS, bool IN_W>(
                Index s, Index, auto count) {
     Doubles scale = value<IN_STATISTICS>(k.a + s, count);
@@ -315,7 +319,8 @@ template <class T>
 void norm_backward(const Norm<T>& n) {
   if (n.weights == Weights::each && (n.gw || n.gb)) return backward_of_rows(n);
   if (n.weights != Weights::own && n.w) return backward<Second::w>(n);
-  n.is_rectified ? backward<Second::y>(n) : backward<Second::none>(n);
+  if (n.activation == Activation::silu) return n.residual ? backward<Second::residual>(n) : backward<Second::silu>(n);
+  n.activation == Activation::relu ? backward<Second::y>(n) : backward<Second::none>(n);
 }
 
 template <class T>
@@ -323,12 +328,14 @@ void batch_norm_inference_forward(const Norm<T>& n) {
   Index outputs = size(n.kept);
   Coefficients c = five(reinterpret_cast<double*>(workspace(5 * outputs * sizeof(double))), outputs);
   set_given(n, c);
-  sweep(n, to_y(n, c));
+  sweep(n, to_y(n, c), after_y(n));
 }
 
 template <class T>
 void batch_norm_inference_backward(const Norm<T>& n) {
-  n.is_rectified ? backward_of_given<Second::y>(n) : backward_of_given<Second::none>(n);
+  if (n.activation == Activation::silu)
+    return n.residual ? backward_of_given<Second::residual>(n) : backward_of_given<Second::silu>(n);
+  n.activation == Activation::relu ? backward_of_given<Second::y>(n) : backward_of_given<Second::none>(n);
 }
 
 template void norm_forward(const Norm<float>&);

@@ -10,6 +10,9 @@ namespace kinone {
 // (layer norm: each row of x has them all), or in another way (group norm).
 enum class Weights { own, each, mixed };
 
+// What y is of the norm and the residual.
+enum class Activation { none, relu, silu };
+
 // The ways of the axes below.
 enum { in_x, in_statistics, in_w };
 
@@ -20,14 +23,15 @@ struct Norm {
   // shape; and all, as they lie. Their steps in x, in arrays of statistics, and in w and b.
   Axes<3> kept, reduced, all;
   double eps;
-  bool is_centred, is_rectified;  // relu
+  bool is_centred;
+  Activation activation;
   Weights weights;
 
   const T *x, *w, *b, *residual;  // the last three may be null, here and below
-  T *y, *mean, *var;              // or, for inference, the statistics are given
+  T *y, *mean, *var;              // or the statistics are given: for inference, and backward through silu
 
   const T *g, *g_mean, *g_var;
-  T *gx, *g_residual;      // g_residual: g where y > 0
+  T *gx, *g_residual;      // g_residual: g as the activation lets it through
   T *gw, *gb, *g_product;  // g_product: g·x̂, if the weights vary in a mixed way
   T *mean_gradient, *var_gradient;
 };

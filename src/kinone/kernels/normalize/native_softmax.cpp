@@ -1,6 +1,6 @@
 // Softmax and its logarithm along an axis, in the order of profile kn1; in the type T of the numbers but for the sums:
 //
-//   m = max x,   eᵢ = exp(xᵢ − m),   S = the lane sum of the eᵢ (native/sums.hpp),   exp as `decay` in rows.hpp has it
+//   m = max x,   eᵢ = exp(xᵢ − m),   S = the lane sum of the eᵢ (native/sums.hpp),   exp as decay.hpp has it
 //   softmax       yᵢ = eᵢ·T(1/S)                ∂L/∂xᵢ = yᵢ·(gᵢ − T(t)),             t = the lane sum of the gᵢ·yᵢ
 //   log_softmax   yᵢ = (xᵢ − m) − T(log S)      ∂L/∂xᵢ = fma(exp(yᵢ), −T(t), gᵢ),    t = the lane sum of the gᵢ
 //

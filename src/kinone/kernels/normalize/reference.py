@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kinone.kernels.elementwise.reference import silu_backward, silu_forward
 from kinone.kernels.precision import widened
 from kinone.kernels.reduction.reference import sum
 
@@ -62,7 +63,7 @@ def norm_forward(
 ) -> tuple[Array, Array, Array]:  # fmt: skip
     """y = act(w·(x − μ)/√(σ² + ε) + b + residual), and the mean μ and biased variance σ² over `axes` (kept, length 1).
 
-    Without `is_centred` μ = 0, so that σ² is the mean square. The activation is "none" or "relu".
+    Without `is_centred` μ = 0, so that σ² is the mean square. The activation is "none", "relu" or "silu".
     """
     y, mean, var, _ = _standardized(x, axes, eps, is_centred)
     if w is not None:
@@ -75,13 +76,19 @@ def norm_forward(
 def norm_backward(
     g: Array, x: Array, w: Array | None, b: Array | None, axes: Axes, eps: float, is_centred: bool = True,
     g_mean: Array | float = 0.0, g_var: Array | float = 0.0, y: Array | None = None, has_residual: bool = False,
+    mean: Array | None = None, var: Array | None = None, residual: Array | None = None,
 ) -> tuple[Array, Array | None, Array | None, Array | None]:  # fmt: skip
     """∂L/∂x = (h − mean h − x̂·mean(h·x̂))/√(σ² + ε) + (∂L/∂μ + 2·(x − μ)·∂L/∂σ²)/n, h = g·w; those of w, b, residual.
 
-    `y` is given where relu made it: g counts where y > 0. Gradients of what there is not are None.
+    `y` is given where relu made it: g counts where y > 0. `mean` and `var`, as forward gave them, and the residual
+    are where silu did: what went into it is computed again, and g multiplied by the slope there. Gradients of what
+    there is not are None.
     """
+    if mean is None or var is None:
+        g = _passed(g, y)
+    else:
+        g = silu_backward(g, batch_norm_inference_forward(x, mean, var, w, b, eps, residual))
     hat, mean, var, n = _standardized(x, axes, eps, is_centred)
-    g = _passed(g, y)
     root = np.sqrt(var + eps)
     h = widened(g) if w is None else widened(g) * w
     gx = h - hat * (sum(h * hat, axes, True) / n)
@@ -109,7 +116,7 @@ def _activated(y: Array, b: Array | None, residual: Array | None, activation: st
         y += b
     if residual is not None:
         y += residual
-    return np.maximum(y, 0) if activation == "relu" else y
+    return np.maximum(y, 0) if activation == "relu" else silu_forward(y) if activation == "silu" else y
 
 
 def _passed(g: Array, y: Array | None) -> Array:
@@ -128,20 +135,25 @@ def batch_norm_inference_forward(
     x: Array, mean: Array, var: Array, w: Array | None, b: Array | None, eps: float,
     residual: Array | None = None, activation: str = "none",
 ) -> Array:  # fmt: skip
-    """y = act(w·(x − μ)/√(σ² + ε) + b + residual) with μ and σ² given; the activation is "none" or "relu"."""
+    """y = act(w·(x − μ)/√(σ² + ε) + b + residual) with μ and σ² given; the activation is "none", "relu" or "silu"."""
     scale = (1.0 if w is None else widened(w)) / np.sqrt(widened(var) + eps)
     return _activated((widened(x) - mean) * scale, b, residual, activation).astype(x.dtype, copy=False)
 
 
 def batch_norm_inference_backward(
     g: Array, x: Array, mean: Array, var: Array, w: Array | None, axes: Axes, eps: float,
-    y: Array | None = None, has_residual: bool = False,
+    y: Array | None = None, has_residual: bool = False, b: Array | None = None, residual: Array | None = None,
+    activation: str = "none",
 ) -> tuple[Array, Array, Array, Array, Array, Array | None]:  # fmt: skip
     """The gradients of x, μ, σ², w and b, the last four kept over `axes`, with length 1; and that of the residual.
 
-    `y` is given where relu made it: g counts where y > 0.
+    `y` is given where relu made it: g counts where y > 0. With "silu" g is multiplied by the slope at what went into
+    it, for which `b` and the residual are needed.
     """
-    passed = _passed(g, y)
+    if activation == "silu":
+        passed = silu_backward(g, batch_norm_inference_forward(x, mean, var, w, b, eps, residual))
+    else:
+        passed = _passed(g, y)
     g = widened(passed)
     root = np.sqrt(widened(var) + eps)
     scale = (1.0 if w is None else widened(w)) / root

@@ -3,9 +3,9 @@
 
 #include <initializer_list>
 
-#include "../elementwise/functions.hpp"
 #include "../native/pool.hpp"
 #include "../native/sums.hpp"
+#include "decay.hpp"
 #include "softmax.hpp"
 
 namespace kinone::KINONE_ISA {
@@ -48,30 +48,7 @@ void each_row(const Rows& rows, const F& f) {
   });
 }
 
-// f(i, count) for i = 0, 16, …: in steps of a vector, the last one perhaps not whole.
-template <class T, class F>
-inline void each_vector(Index n, const F& f) {
-  Index i = 0;
-  for (; i + lanes<T> <= n; i += lanes<T>) f(i, Whole{});
-  if (i < n) f(i, n - i);
-}
-
 // ---------------------------------------------------------------------------------- softmax of a row
-// eˣ for x ≤ 0: 2ᵏ·eʳ, k whole and |r| ≤ ½ ln 2. In float32 it is within 0.9 units in the last place, for a quarter of
-// what the correctly rounded function takes, and 0 where x < −87.
-inline Vector<float> decay(Vector<float> x) {
-  const Vector<float> rounder = broadcast(0x1.8p23f + 127);  // rounds to a whole number, and makes the bits of 2ᵏ of it
-  Vector<float> rounded = fma(x, broadcast(0x1.715476p0f), rounder), k = rounded - rounder;
-  Vector<float> r = fma(k, broadcast(-0x1.7f7d1cp-20f), fma(k, broadcast(-0x1.62e4p-1f), x));
-  Vector<float> y = broadcast(0x1.6a592ap-10f);
-  for (float c : {0x1.123bdep-7f, 0x1.5558a6p-5f, 0x1.55548ep-3f, 0x1.fffffcp-2f, 1.0f, 1.0f})
-    y = fma(y, r, broadcast(c));
-  y *= (Vector<float>)((Vector<int>)rounded << 23);
-  return (Vector<float>)((Vector<int>)y & ~(Vector<int>)(x < -87.0f));
-}
-
-inline Vector<double> decay(Vector<double> x) { return exp<double>(x); }
-
 inline double ln(double x) { return log<double>(broadcast(x))[0]; }
 
 // The largest number. A NaN is passed over: the sum of the exponentials makes up for it.

@@ -40,25 +40,32 @@ void sweep_run(const Axes<3>& axes, const Index* at, const F& f) {
   in_weights ? sweep_run<false, true>(at, length, f) : sweep_run<false, false>(at, length, f);
 }
 
-// Everything, in the order of memory, the last share first: the sums have just been there, and left it in a cache.
-template <class T, class F>
-void sweep(const Norm<T>& n, const F& f) {
+// Everything, in the order of memory, the last share first: the sums have just been there, and left it in a cache. Of
+// what has been swept, and still is in the nearest cache, after(begin, length) is told.
+template <class T, class F, class After = Nothing>
+void sweep(const Norm<T>& n, const F& f, const After& after = {}) {
   Axes<3> outer = without_run(n.all);
-  Index runs = size(outer);
-  share_out(runs, double(runs) * run(n.all), 0, [&](Index begin, Index end, char*) {
+  Index runs = size(outer), length = run(n.all), together = 2048 / (length ? length : 1) + 1;
+  share_out(runs, double(runs) * length, 0, [&](Index begin, Index end, char*) {
     Walk<3> walk(outer, runs - end);
-    for (Index i = begin; i < end; i++, walk.next()) sweep_run(n.all, walk.at, f);
+    while (begin < end) {
+      Index first = walk.at[in_x], now = smaller(end - begin, together);
+      for (Index i = 0; i < now; i++, walk.next()) sweep_run(n.all, walk.at, f);
+      after(first, now * length);
+      begin += now;
+    }
   });
 }
 
 // What one output takes together.
-template <class T, class F>
-void sweep_output(const Norm<T>& n, const Axes<3>& outer, const Walk<3>& output, const F& f) {
+template <class T, class F, class After = Nothing>
+void sweep_output(const Norm<T>& n, const Axes<3>& outer, const Walk<3>& output, const F& f, const After& after = {}) {
   Walk<3> walk(outer, 0);
   for (Index runs = size(outer); runs > 0; runs--, walk.next()) {
     Index at[3];
     for (int way = 0; way < 3; way++) at[way] = output.at[way] + walk.at[way];
     sweep_run(n.reduced, at, f);
+    after(at[in_x], run(n.reduced));
   }
 }
 

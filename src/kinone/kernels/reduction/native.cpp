@@ -22,6 +22,7 @@ namespace {
 // ---------------------------------------------------------------------------------- terms
 struct Plain {
   static constexpr int sums = 1, given = 0;
+  static constexpr bool has_result = false;
   static constexpr bool is_shifted = false;
   using Join = Add;
   const double* parameters[1] = {};
