@@ -191,7 +191,8 @@ void across(const Operands<T, SOURCES>& o, const Term& term, double* sums, const
       for (int k = 0; k < SOURCES; k++) x[k] = o.x[k] + walk.at[k] + j0;
       Index ahead = count > row_depth ? steps[row_depth] - steps[0] : 0;
       T* result = o.result + (Term::has_result ? walk.at[LAST] + j0 : 0);
-      auto prepare = [&, from = x[0]](Index first, Index last) {
+      const T* from = x[0];
+      auto prepare = [&](Index first, Index last) {
         if constexpr (Term::has_result) {
           for (Index r = first; r < last; r++) {
             const T* at[SOURCES];

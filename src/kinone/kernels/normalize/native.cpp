@@ -139,8 +139,9 @@ void forward(const Norm<T>& n) {
 // ---------------------------------------------------------------------------------- ∂L/∂x
 template <Second SECOND, class T>
 auto to_gx(const Norm<T>& n, const Coefficients& k) {
-  return [=, x = n.x, g = n.g, y = n.y, gx = n.gx, residual = n.g_residual, product = n.g_product,
-          weights = n.w]<bool IN_STATISTICS, bool IN_W>(Index s, Index w, auto count) {
+  const T *y = n.y, *weights = n.w;
+  return [=, x = n.x, g = n.g, gx = n.gx, residual = n.g_residual,
+          product = n.g_product]<bool IN_STATISTICS, bool IN_W>(Index s, Index w, auto count) {
     auto of = [&](const double* p) { return value<IN_STATISTICS>(p + s, count); };
     Doubles mean = of(k.mean), r = of(k.r), a = of(k.a), b = of(k.b), c = of(k.c), weight{};
     if constexpr (SECOND == Second::w) weight = value<IN_W>(weights + w, count);
@@ -296,7 +297,8 @@ void backward_of_given(Norm<T> n) {
     n.var_gradient[at] = one_nan(T(-0.5 * scale * (gw * r)));
   };
   reduce(o, term, room + before, finish);
-  sweep(n, [=, g = n.g, y = n.y, gx = n.gx, residual = n.g_residual]<bool IN_STATISTICS, bool IN_W>(
+  const T* y = n.y;
+  sweep(n, [=, g = n.g, gx = n.gx, residual = n.g_residual]<bool IN_STATISTICS, bool IN_W>(
                Index s, Index, auto count) {
     Doubles scale = value<IN_STATISTICS>(k.a + s, count);
     return [=](Index i) {

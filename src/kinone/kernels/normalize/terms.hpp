@@ -42,11 +42,12 @@ struct TermsOf : Terms<SUMS, GIVEN, is_silu<SECOND>> {
 
   template <bool MOVES>
   void prepare(const T* const* x, Index n, Index output, T* passed) const {
-    each_vector<T>(n, [=, this, g = x[0], second = x[1], x = x[operands<SECOND> - 1]](Index i, auto count) {
+    const T *g = x[0], *second = x[1], *last = x[operands<SECOND> - 1];
+    each_vector<T>(n, [=, this](Index i, auto count) {
       auto of = [=](const T* p) {
         return MOVES ? load_first<Vector<T>>(p + output + i, count) : broadcast(p[output]);
       };
-      Vector<T> z = fma(load_first<Vector<T>>(x + i, count) - of(mean), of(scale), of(bias));
+      Vector<T> z = fma(load_first<Vector<T>>(last + i, count) - of(mean), of(scale), of(bias));
       if constexpr (SECOND == Second::residual) z += load_first<Vector<T>>(second + i, count);
       store_first(passed + i, one_nan(load_first<Vector<T>>(g + i, count) * silu_slope(z)), count);
     });
