@@ -97,7 +97,7 @@ class LoopConfig(_Section):
                               choices=("none", "balanced"))  # fmt: skip
     patience: int = setting(0, "epochs without a better validation AUC after which the run ends; 0: never", least=0)
     seed: int = setting(0, "of everything random", least=0)
-    digest_every: int = setting(50, "steps between digests of all weights in the ledger", least=1)
+    digest_every: int = setting(100, "steps between digests of all weights in the ledger", least=1)
     checkpoint_every: int = setting(500, "steps between checkpoints, besides those after each epoch", least=1)
 
 

@@ -22,6 +22,7 @@ import json
 import math
 import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -297,18 +298,30 @@ def digest_of_ids(ids: Any) -> str:
 
 
 def digest_of_state(state: dict[str, Any]) -> str:
-    """Of arrays and plain values by name: names, dtypes, shapes and little-endian bytes, in the order of the names."""
+    """Of arrays and plain values by name: SHA-256 over a line for each, in the order of the names.
+
+    Of an array that is `name dtype shape digest`, the digest being that of its little-endian bytes in C's order; of
+    another value its name and its JSON in the ledger's form.
+
+    >>> digest_of_state({"lr": 0.5}) == hashlib.sha256(b'lr "0x1.0000000000000p-1"\\n').hexdigest()
+    True
+    """
+    arrays = {name: getattr(value, "data", value) if not hasattr(value, "tobytes") else value  # of a Tensor, its array
+              for name, value in state.items() if hasattr(value, "dtype")}  # fmt: skip
+    size = sum(array.nbytes for array in arrays.values())
+    with ThreadPoolExecutor(2 if size > 1 << 20 else 1) as pool:
+        lines = dict(zip(arrays, pool.map(_digest_of_array, arrays.values()), strict=True))
     total = hashlib.sha256()
     for name in sorted(state):
-        value = state[name]
-        if hasattr(value, "dtype"):
-            value = value if hasattr(value, "tobytes") else value.data  # of a Tensor, its array
-            kind = value.dtype.newbyteorder("<")
-            total.update(f"{name} {kind.str} {value.shape}\n".encode())
-            total.update(memoryview(value.astype(kind, order="C", copy=False).tobytes()))
-        else:
-            total.update(f"{name} {json.dumps(_plain(value, name), separators=(',', ':'))}\n".encode())
+        line = lines.get(name) or json.dumps(_plain(state[name], name), separators=(",", ":"))
+        total.update(f"{name} {line}\n".encode())
     return total.hexdigest()
+
+
+def _digest_of_array(array: Any) -> str:
+    kind = array.dtype.newbyteorder("<")
+    flat = array.astype(kind, order="C", copy=False).reshape(-1)
+    return f"{kind.str} {array.shape} {hashlib.sha256(flat.view('u1').data).hexdigest()}"
 
 
 def is_finite(entry: Entry) -> bool:
