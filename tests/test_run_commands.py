@@ -109,7 +109,10 @@ def test_a_dry_run_writes_no_run(kinone, folder, tmp_path, monkeypatch):
 
 MISTAKES = [
     ("train --dataset mnist", r"\[configuration\] expected data.dataset, one of demo, nih, got 'mnist'"),
-    ("train --dataset nih --dir nowhere", r"\[data\] expected the folder nowhere .* no such folder. Hint: --dir"),
+    (
+        "train --dataset nih --dir nowhere",
+        r"\[data\] expected the folder nowhere .* no such folder. Hint: kinone download nih",
+    ),
     (
         "train --dataset nih --image-dir nowhere --csv-file none.csv",
         "expected a file as --csv-file, got none at none.csv",
@@ -159,6 +162,16 @@ def test_a_table_and_a_folder_of_images_of_ones_own(kinone, folder, tmp_path):
     told = kinone(*words, "--run-dir", tmp_path / "run")
     assert told.status == 0, told.err
     assert "nih: films of 16×16, 12 for train" in told.out
+
+
+def test_films_of_the_table_that_are_missing(kinone, folder, tmp_path):
+    place = Path(shutil.copytree(folder, tmp_path / "films"))
+    next((place / "images").iterdir()).unlink()
+    words = ["train", "--dataset", "nih", "--dir", place, "--model", "lenet", "--image-size", 16, "--batch-size", 8,
+             "--max-steps", 1, "--run-dir", tmp_path / "run"]  # fmt: skip
+    told = kinone(*words)
+    assert told.status == 2 and "1 without one: 0" in told.err and "is_partial=" in told.err
+    assert kinone(*words, "--set", "data.is_partial=true").status == 0
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

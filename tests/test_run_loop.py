@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -194,8 +195,12 @@ def test_with_any_options_a_broken_run_goes_on_with_the_same_bits(folder: Path, 
 
 
 def test_the_weights_to_begin_with_can_come_from_a_file(folder: Path, whole: RunDirectory, tmp_path: Path):
-    config = small(folder, machine={"load_checkpoint": str(whole.checkpoint("best"))}, loop={"max_steps": 1})
+    weights = Path(shutil.copy(whole.checkpoint("best"), tmp_path / "weights.safetensors"))
+    config = small(folder, machine={"load_checkpoint": str(weights)}, loop={"max_steps": 2})
     loop = begin(config, tmp_path / "a").loop
+    begin(config, tmp_path / "c", watchers=(Stops(1),))
+    weights.unlink()
+    assert fingerprint(resume(tmp_path / "c").run) == fingerprint(loop.run), "which no longer needs it"
     drawn = begin(small(folder, loop={"max_steps": 1}), tmp_path / "b").loop
     first, other = (ledger.read(x.run.ledger).entries[1].fields["digest"] for x in (loop, drawn))
     assert first != other, "which weights it began with is in the ledger"

@@ -46,6 +46,7 @@ class DataConfig(_Section):
     limit: int = setting(0, "at most so many films of each part; 0: all", least=0)
     validation: float = setting(0.1, "share of the training patients that are held out", least=0.0, most=0.9)
     has_no_finding: bool = setting(False, "whether 'No Finding' is a class of its own")
+    is_partial: bool = setting(False, "whether films of the table may be missing: those that are there are taken")
     most_broken: int = setting(20, "so many unreadable films are replaced; more stop the run", least=0)
     mean: float = setting(0.5, "taken off each pixel (0 to 1)")
     std: float = setting(0.25, "by which pixels are divided then", least=1e-6)

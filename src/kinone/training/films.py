@@ -127,10 +127,11 @@ def open_films(config: RunConfig, progress: Progress | None = None) -> Films:
         spec = DemoSpec(patients=data.patients, size=2 * max(data.image_size, 32))
         make_demo(folder, spec, lambda done, of: tell("making the demo data", done, of))
     elif not folder.is_dir() and not (machine.image_dir and machine.csv_file):
-        hint = "--dir names another, or --image-dir and --csv-file; kinone train --dataset demo needs none."
+        hint = "kinone download nih fetches them; --dir names another folder, or --image-dir and --csv-file."
         raise DataError("data", f"the folder {folder} with the films of {data.dataset}", "no such folder", hint=hint)
     films = ChestFilms(
         folder, size=data.image_size, has_no_finding=data.has_no_finding, most_broken=data.most_broken,
+        is_partial=data.is_partial,
         cache=machine.cache or (folder if folder.is_dir() else Path(machine.csv_file).parent) / "cache",
         table=_there(machine.csv_file, "csv-file"), images=machine.image_dir or None,
     )  # fmt: skip

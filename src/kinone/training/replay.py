@@ -112,8 +112,8 @@ def replay(
     with threads_of(config), tempfile.TemporaryDirectory(prefix="kinone-replay-") as scratch:
         copy = RunDirectory(scratch)
         copy.checkpoints.mkdir()
-        task = Task(config, progress)
         file, head, begins = nearest(run, chain.entries, first)
+        task = Task(config if file is None else with_machine(config, load_checkpoint=""), progress)
         lines = Comparing(chain.entries, head)
         if opening["sources"] != digest_of_sources():
             lines.ignores = {"sources"}

@@ -61,6 +61,8 @@ def resume(
         named = run.named()
         if "last" in named and not (run.checkpoints / named["last"]).is_file():
             raise FormatError(str(run.path), f"the checkpoint {named['last']}", "none")
+        if "last" in named:  # which has the weights; those that it began with may be gone
+            config = with_machine(config, load_checkpoint="")
         return _train(run, Task(config, progress), watchers, run.checkpoint() if "last" in named else None)
 
 
