@@ -4,6 +4,7 @@ import errno
 import os
 import signal
 import time
+import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -69,7 +70,8 @@ def forked(job: Callable[[], Any], seconds: float) -> bool:
         try:
             job()
             os._exit(0)
-        except BaseException:  # noqa: BLE001 (what it was, the parent sees by the status)
+        except BaseException:  # noqa: BLE001 (the parent sees that it failed by the status)
+            traceback.print_exc()
             os._exit(3)
     time.sleep(seconds)
     os.kill(child, signal.SIGKILL)

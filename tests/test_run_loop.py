@@ -328,5 +328,8 @@ def test_a_folder_with_something_else_is_refused(folder: Path, whole: RunDirecto
     (tmp_path / "thesis.txt").write_text("three years")
     with pytest.raises(ArgumentError, match=r"expected an empty folder, or a new one, got .*thesis.txt"):
         begin(small(folder), tmp_path)
+    (tmp_path / "a" / "checkpoints").mkdir(parents=True)  # what a process leaves that is killed in its first moments
+    (tmp_path / "a" / "environment.json").write_text("{")
+    begin(small(folder, loop={"max_steps": 1}), tmp_path / "a")
     with pytest.raises(ArgumentError, match=r"a folder without a run, got .*--resume"):
         begin(small(folder), whole.path)

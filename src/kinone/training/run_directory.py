@@ -39,16 +39,21 @@ class RunDirectory:
         if run.config_file.exists():
             hint = f"kinone train --resume {run.path} goes on with it."
             raise ArgumentError(WHERE, "a folder without a run", str(run.path), hint=hint)
-        strangers = [p.name for p in run.path.iterdir() if not p.name.startswith(".")] if run.path.is_dir() else []
+        strangers = [p.name for p in run.path.iterdir() if not run.is_begun(p)] if run.path.is_dir() else []
         if strangers or (run.path.exists() and not run.path.is_dir()):
             raise ArgumentError(WHERE, "an empty folder, or a new one", f"{run.path} with {', '.join(strangers[:3])}")
         try:
-            run.checkpoints.mkdir(parents=True)
+            run.checkpoints.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ArgumentError(WHERE, f"a folder {run.path} that can be made", error.strerror or str(error)) from None
         write_bytes(run.environment, (json.dumps(environment, indent=1, ensure_ascii=False) + "\n").encode())
         write_bytes(run.config_file, as_toml(config).encode())  # last: with it the folder is a run
         return run
+
+    def is_begun(self, path: Path) -> bool:
+        """Whether that is what a process left that was killed before this folder was a run."""
+        is_empty = self.checkpoints.is_dir() and not any(self.checkpoints.iterdir())
+        return path.name.startswith(".") or (is_empty and path in (self.checkpoints, self.environment))
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> "RunDirectory":
