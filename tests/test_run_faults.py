@@ -120,6 +120,26 @@ def test_a_thousand_kills(folder: Path, whole: RunDirectory, tmp_path: Path):
         runs += 1
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+def test_what_was_forked_from_a_run_does_not_hold_its_folder(whole: RunDirectory):
+    reader, writer = os.pipe()
+    with whole.held():
+        child = os.fork()
+        if child == 0:
+            os.write(writer, b"here")
+            time.sleep(60)
+            os._exit(0)
+    try:
+        assert os.read(reader, 4) == b"here"
+        with whole.held():
+            pass
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        os.close(reader)
+        os.close(writer)
+
+
 # ------------------------------------------------------------------------------ the disk
 class Disk:
     """Fails at call number `at` of those that write: with an error, or after half of the bytes."""

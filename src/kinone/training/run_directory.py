@@ -84,6 +84,7 @@ class RunDirectory:
             yield
             return
         descriptor = os.open(self.path, os.O_RDONLY)
+        _held.add(descriptor)
         try:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -91,6 +92,7 @@ class RunDirectory:
                 raise StateError(WHERE, f"{self.path} to be free", "another process that trains in it") from None
             yield
         finally:
+            _held.discard(descriptor)
             os.close(descriptor)
 
     # ------------------------------------------------------------------------------ checkpoints
@@ -143,6 +145,19 @@ class RunDirectory:
             for stale in folder.glob(".*.tmp"):
                 with suppress(FileNotFoundError):
                     stale.unlink()
+
+
+_held: set[int] = set()
+
+
+def _let_go() -> None:
+    """A loader's worker, forked from the process that holds a folder, must not hold it on after that was killed."""
+    while _held:
+        os.close(_held.pop())
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_let_go)
 
 
 def file_of(step: int) -> str:
