@@ -276,9 +276,11 @@ class Ledger:
     def close(self) -> None:
         """Close the file; whether the run has ended, its last line says."""
         if not self._file.closed:
-            self._file.flush()
-            self.sync()
-            self._file.close()
+            try:
+                self._file.flush()
+                self.sync()
+            finally:
+                self._file.close()
 
     def __enter__(self) -> "Ledger":
         return self
