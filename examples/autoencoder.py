@@ -6,6 +6,8 @@ mean has 0.073; the best eight linear numbers (principal components) have 0.024.
     python examples/autoencoder.py
 """
 
+from typing import Any
+
 import numpy as np
 from sklearn.datasets import load_digits
 
@@ -31,7 +33,8 @@ def principal(train: np.ndarray, test: np.ndarray) -> float:
 
 def main(short: bool = False) -> dict[str, float]:
     """Train the three, and answer their errors on the test digits."""
-    x = (load_digits().data / 16).astype(np.float32)
+    digits: Any = load_digits()
+    x = (digits.data / 16).astype(np.float32)
     order = Stream("split", seed=0).permutation(len(x))
     train, test = x[order[:1437]], x[order[1437:]]
     found = {"principal": principal(train, test)}

@@ -6,6 +6,7 @@ Each epoch sees the 1437 training digits shifted by up to a pixel, anew. The dat
 """
 
 import time
+from typing import Any
 
 import numpy as np
 from sklearn.datasets import load_digits
@@ -17,7 +18,7 @@ from kinone.random import Stream
 
 def data() -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
     """Training and test digits (n, 1, 8, 8) from 0 to 1 with their classes, four to one, in an order of their own."""
-    digits = load_digits()
+    digits: Any = load_digits()
     x, y = (digits.images / 16).astype(np.float32)[:, None], digits.target
     order = Stream("split", seed=0).permutation(len(x))
     train, test = order[:1437], order[1437:]

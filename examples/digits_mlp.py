@@ -5,6 +5,8 @@ The data come with scikit-learn.
     python examples/digits_mlp.py
 """
 
+from typing import Any
+
 import numpy as np
 from sklearn.datasets import load_digits
 
@@ -16,7 +18,7 @@ from kinone.random import Stream
 def main(short: bool = False) -> dict[str, float]:
     """Train, and answer the accuracy on the test digits."""
     kn.random.seed(0)
-    digits = load_digits()
+    digits: Any = load_digits()
     x, y = (digits.data / 16).astype(np.float32), digits.target
     order = Stream("split", seed=0).permutation(len(x))
     train, test = order[:1437], order[1437:]

@@ -16,13 +16,15 @@ import sys
 import tempfile
 from collections.abc import Callable
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import gmpy2
 import numpy as np
 
 from kinone.kernels import settings
+
+gmpy2: Any = import_module("gmpy2")  # its types are not all declared
 
 HERE = Path(__file__).parent
 FOUND = HERE / "correct_rounding.json"

@@ -12,7 +12,7 @@ from test_fit import X, Y, fitted, net
 def test_tensorboard_has_the_figures(tmp_path):
     pytest.importorskip("tensorboardX", reason="tensorboardX is not installed (the extra tensorboard)")
     from tensorboardX.event_file_writer import EventFileWriter  # noqa: F401
-    from tensorboardX.proto.event_pb2 import Event
+    from tensorboardX.proto.event_pb2 import Event  # pyright: ignore[reportAttributeAccessIssue]
 
     model = net()
     history = fitted(

@@ -131,7 +131,8 @@ class VisionTwin(tn.Module):
     def forward(self, x: Any) -> Any:
         x = self.conv_proj(x).flatten(2).transpose(1, 2)
         x = torch.cat([self.class_token.expand(len(x), -1, -1), x], dim=1) + self.encoder.pos_embedding
-        return self.heads(self.encoder.ln(self.encoder.layers(x))[:, 0])
+        encoder: Any = self.encoder
+        return self.heads(encoder.ln(encoder.layers(x))[:, 0])
 
 
 def test_vision_transformer():
