@@ -28,16 +28,6 @@ constexpr Index group = 48;         // queries or keys done together; a multiple
 constexpr Index block_bytes = 512 << 10;  // of P and dS if one thread does the sequence
 constexpr double small = 1 << 18;        // multiplications up to which one thread is quicker than waking others
 
-// Who does the tasks: the pool or, given scratch, this thread alone.
-struct Crew {
-  char* scratch = nullptr;
-  template <class F>
-  void operator()(Index tasks, size_t bytes, const F& f) const {
-    if (!scratch) return parallel(tasks, bytes, f);
-    for (Index task = 0; task < tasks; task++) f(task, scratch);
-  }
-};
-
 // Memory handed out piece by piece; from nowhere, it says how much there has to be.
 struct Room {
   char* begin = nullptr;

@@ -33,16 +33,6 @@ constexpr Index few = 64;                 // rows up to which b is not packed fo
 constexpr Index small = 1 << 19;          // multiplications up to which one thread is quicker than waking others
 constexpr Index most_swept = 4096;        // columns at a time whose sums wait in a cache
 
-// Who does the tasks: the pool or, given scratch, this thread alone.
-struct Crew {
-  char* scratch = nullptr;
-  template <class F>
-  void operator()(Index tasks, size_t bytes, const F& f) const {
-    if (!scratch) return parallel(tasks, bytes, f);
-    for (Index task = 0; task < tasks; task++) f(task, scratch);
-  }
-};
-
 template <class T>
 constexpr size_t panel_bytes = chunk * width<T> * sizeof(T);
 

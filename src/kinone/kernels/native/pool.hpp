@@ -37,6 +37,16 @@ void parallel(Index tasks, size_t bytes, const F& f) {
       [](const void* f, Index task, char* scratch) { (*static_cast<const F*>(f))(task, scratch); }, &f);
 }
 
+// Who does the tasks: the pool or, given scratch, this thread alone.
+struct Crew {
+  char* scratch = nullptr;
+  template <class F>
+  void operator()(Index tasks, size_t bytes, const F& f) const {
+    if (!scratch) return parallel(tasks, bytes, f);
+    for (Index task = 0; task < tasks; task++) f(task, scratch);
+  }
+};
+
 // f(step, share, scratch) for each share of each step, none before all of the step before has ended. Threads meet after
 // a step in less time than it takes to begin another job, and each comes back to its own share, whose memory its caches
 // still hold; but it also does what others have not begun, so that any number of threads comes to the end.
