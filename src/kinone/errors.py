@@ -5,7 +5,8 @@ what came instead and, for the usual mistakes, what to type. Each class also der
 that a Python programmer would catch for that kind of fault.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
 from inspect import Parameter
 from types import NoneType, UnionType
 from typing import Any, get_args, get_origin
@@ -79,6 +80,16 @@ class MissingKernelsWarning(UserWarning):
 
 class MissingExtraError(KinoneError, ImportError):
     """An optional dependency is not installed; the hint names the extra."""
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """A hint at the name that was perhaps meant; empty where none is like it.
+
+    >>> nearest("epoch", ["epochs", "seed"]), nearest("x", ["epochs"])
+    ('did you mean epochs?', '')
+    """
+    close = get_close_matches(name, list(names), n=1)
+    return f"did you mean {close[0]}?" if close else ""
 
 
 _CLASSES: dict[Any, tuple[type, ...]] = {

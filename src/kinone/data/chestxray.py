@@ -27,7 +27,7 @@ from kinone.data.films import (
     read_table,
 )
 from kinone.data.image import Levels, read_gray, resized
-from kinone.data.split import check_disjoint
+from kinone.data.split import check_disjoint, stratified_split
 from kinone.errors import ArgumentError, DataError, StateError
 
 Progress = Callable[[int, int], Any]
@@ -192,6 +192,13 @@ class ChestFilms:
             parts[name] = np.array(sorted(number[film] for film in listed if film in number), np.int64)
         self.check(parts)
         return parts
+
+    def three_parts(self, validation: float, seed: int) -> dict[str, NDArray[np.int64]]:
+        """NIH's own parts, that share of the training patients held out as "validation"."""
+        official = self.official_parts()
+        known = official["train"]
+        kept, held = stratified_split(self.labels[known], self.patients[known], (1 - validation, validation), seed)
+        return {"train": known[kept], "validation": known[held], "test": official["test"]}
 
     def check(self, parts: dict[str, Any]) -> None:
         """Refuse parts that share a patient."""

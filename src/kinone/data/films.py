@@ -3,11 +3,10 @@
 import csv
 import os
 from collections.abc import Iterable
-from difflib import get_close_matches
 from pathlib import Path
 from typing import NamedTuple
 
-from kinone.errors import DataError
+from kinone.errors import DataError, nearest
 
 FINDINGS = (
     "Atelectasis", "Cardiomegaly", "Effusion", "Infiltration", "Mass", "Nodule", "Pneumonia", "Pneumothorax",
@@ -105,8 +104,7 @@ def _film(path: Path, number: int, fields: list[str], places: dict[str, int]) ->
     findings = tuple(label for label in labels.split("|") if label != NO_FINDING)
     for label in findings:
         if label not in FINDINGS:
-            close = get_close_matches(label, FINDINGS, n=1)
-            hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(FINDINGS)}."
+            hint = nearest(label, FINDINGS) or f"there are {', '.join(FINDINGS)}."
             raise DataError("chest films", f"a finding in {where}", repr(label), hint=hint)
     if not (follow_up.isdecimal() and patient.isdecimal()) or not name or "/" in name or "\\" in name:
         got = f"{name!r}, {follow_up!r}, {patient!r}"

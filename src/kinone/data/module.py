@@ -21,7 +21,7 @@ from kinone.data.transforms import BrightnessContrast, Compose, Normalize, Resiz
 from kinone.errors import ArgumentError, DataError, StateError
 from kinone.random import Stream
 
-PARTS = ("train", "validation", "test")
+PARTS: tuple[str, ...] = ("train", "validation", "test")
 Progress = Callable[[str, int, int], Any]
 
 
@@ -234,11 +234,7 @@ class ChestModule(DataModule):
         if self.split == "stratified":
             found = stratified_split(films.labels, films.patients, self.shares, self.split_seed)
             return dict(zip(PARTS, found, strict=True))
-        official = films.official_parts()
-        shares = (1 - self.validation_share, self.validation_share)
-        known = official["train"]
-        kept, held = stratified_split(films.labels[known], films.patients[known], shares, self.split_seed)
-        return {"train": known[kept], "validation": known[held], "test": official["test"]}
+        return films.three_parts(self.validation_share, self.split_seed)
 
     def labels(self, name: str = "train") -> Any:
         """0 or 1 for each film of that part and each of `classes`."""

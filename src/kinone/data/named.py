@@ -1,7 +1,6 @@
 """Data sets of pictures by name, as modules that are ready to train on."""
 
 from collections.abc import Callable
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from kinone.data.folder import ImageFolder
 from kinone.data.module import ChestModule, DataModule
 from kinone.data.pictures import Pictures, cifar10, cifar100, digits, fashion_mnist, mnist
 from kinone.data.split import stratified_split
-from kinone.errors import ArgumentError, DataError
+from kinone.errors import ArgumentError, DataError, nearest
 
 _Reader = Callable[..., Pictures]
 _READERS: dict[str, _Reader] = {
@@ -35,8 +34,7 @@ def module_of(
     "demo" and "nih". "folder" has a folder for each class, or folders train, validation (or val) and test with such.
     """
     if name not in DATASETS:
-        close = get_close_matches(name, DATASETS, n=1)
-        hint = f"did you mean {close[0]}?" if close else ""
+        hint = nearest(name, DATASETS)
         raise ArgumentError("data", f"a data set among {', '.join(DATASETS)}", repr(name), hint=hint)
     for share in (validation_share, test_share):
         if not 0 < share < 1 or validation_share + test_share >= 1:

@@ -33,6 +33,11 @@ class TransformerLayer(Layer):
             raise ArgumentError(where, f"activation {known} or a function", repr(activation))
         self.activation, self.norm_first, self.batch_first = activation, norm_first, batch_first
 
+    def _make_network(self, where: str, d_model: int, dim_feedforward: int, dropout: float, bias: bool) -> None:
+        self.linear1 = Linear(d_model, count(where, "dim_feedforward", dim_feedforward), bias)
+        self.dropout = Dropout(dropout)
+        self.linear2 = Linear(dim_feedforward, d_model, bias)
+
     def _feed_forward(self, x: Any) -> Any:
         f = self.activation if callable(self.activation) else _ACTIVATIONS[self.activation]
         return self.linear2(self.dropout(f(self.linear1(x))))
@@ -60,9 +65,7 @@ class TransformerEncoderLayer(TransformerLayer):
     ) -> None:  # fmt: skip
         self._begin("TransformerEncoderLayer", activation, norm_first, batch_first)
         self.self_attn = MultiheadAttention(d_model, nhead, dropout, bias, batch_first=batch_first, rotary=rotary)
-        self.linear1 = Linear(d_model, count("TransformerEncoderLayer", "dim_feedforward", dim_feedforward), bias)
-        self.dropout = Dropout(dropout)
-        self.linear2 = Linear(dim_feedforward, d_model, bias)
+        self._make_network("TransformerEncoderLayer", d_model, dim_feedforward, dropout, bias)
         self.norm1, self.norm2 = (LayerNorm(d_model, layer_norm_eps, bias=bias) for _ in range(2))
         self.dropout1, self.dropout2 = Dropout(dropout), Dropout(dropout)
 
@@ -97,9 +100,7 @@ class TransformerDecoderLayer(TransformerLayer):
         self._begin("TransformerDecoderLayer", activation, norm_first, batch_first)
         self.self_attn = MultiheadAttention(d_model, nhead, dropout, bias, batch_first=batch_first, rotary=rotary)
         self.multihead_attn = MultiheadAttention(d_model, nhead, dropout, bias, batch_first=batch_first)
-        self.linear1 = Linear(d_model, count("TransformerDecoderLayer", "dim_feedforward", dim_feedforward), bias)
-        self.dropout = Dropout(dropout)
-        self.linear2 = Linear(dim_feedforward, d_model, bias)
+        self._make_network("TransformerDecoderLayer", d_model, dim_feedforward, dropout, bias)
         self.norm1, self.norm2, self.norm3 = (LayerNorm(d_model, layer_norm_eps, bias=bias) for _ in range(3))
         self.dropout1, self.dropout2, self.dropout3 = (Dropout(dropout) for _ in range(3))
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from math import isfinite
 from typing import Any
 
@@ -11,7 +10,7 @@ from numpy.typing import NDArray
 
 from kinone import kernels
 from kinone.core.tensor import Tensor
-from kinone.errors import ArgumentError, DtypeError, GraphError, NumericsError, ShapeError
+from kinone.errors import ArgumentError, DtypeError, GraphError, NumericsError, ShapeError, nearest
 from kinone.nn.module import Module
 
 Array = NDArray[Any]
@@ -112,8 +111,7 @@ class Optimizer:
         kept = {name: given.pop(name) for name in ("initial_lr", "param_names") if name in given}
         for name in given:
             if name not in self.defaults:
-                close = get_close_matches(name, self.defaults, n=1)
-                hint = f"did you mean {close[0]}?" if close else ""
+                hint = nearest(name, self.defaults)
                 raise ArgumentError(self.where, f"options among {', '.join(self.defaults)}", repr(name), hint=hint)
         options = self.checked({**self.defaults, **given})
         self.check_group(options)

@@ -1,13 +1,12 @@
 """Callbacks: what `fit` calls at each moment, and those that end it."""
 
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
 from math import isfinite, isnan
 from typing import Any
 
 import numpy as np
 
-from kinone.errors import ArgumentError, StateError
+from kinone.errors import ArgumentError, StateError, nearest
 
 HOOKS = (
     "on_fit_begin", "on_epoch_begin", "on_batch_begin", "on_gradients", "on_batch_end", "on_validation_begin",
@@ -72,8 +71,7 @@ def callbacks_of(where: str, given: Any) -> list[Any]:
         names = [name for name in dir(part) if name.startswith("on_")]
         for name in names:
             if name not in HOOKS:
-                close = get_close_matches(name, HOOKS, n=1)
-                hint = f"did you mean {close[0]}?" if close else ""
+                hint = nearest(name, HOOKS)
                 raise ArgumentError(
                     where, f"hooks among {', '.join(HOOKS)}", f"{type(part).__name__}.{name}", hint=hint
                 )

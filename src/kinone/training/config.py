@@ -13,7 +13,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from kinone.errors import ArgumentError, DataError
+from kinone.errors import ArgumentError, DataError, nearest
 from kinone.models import MODELS
 
 FORMAT = "kinone.run.v1"
@@ -198,8 +198,7 @@ def _checked(own: Field[Any], value: Any, where: str) -> Any:
         raise ArgumentError(WHERE, f"{where}, {words}", repr(value))
     choices = meta["choices"]
     if choices and value not in choices:
-        close = get_close_matches(str(value), choices, n=1)
-        hint = f"did you mean {close[0]}?" if close else ""
+        hint = nearest(str(value), choices)
         raise ArgumentError(WHERE, f"{where}, one of {', '.join(choices)}", repr(value), hint=hint)
     least, most = meta["least"], meta["most"]
     if (least is not None and value < least) or (most is not None and value > most):

@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from kinone.data import ChestFilms, stratified_split
 from kinone.data.demo import DemoSpec, make_demo
 from kinone.data.films import LISTS
+from kinone.data.module import PARTS
 from kinone.errors import ArgumentError, DataError
 from kinone.random import Stream
 from kinone.training.config import DataConfig, RunConfig
 
 Progress = Callable[[str, int, int], Any]
 Indices = NDArray[np.int64]
-PARTS: tuple[str, ...] = ("train", "validation", "test")
 
 
 @dataclass(frozen=True)
@@ -158,14 +158,7 @@ def _parts(films: ChestFilms, config: RunConfig) -> dict[str, Indices]:
     """NIH's own lists where they lie in the folder, else three parts by patient; validation is held out of training."""
     seed, held_out = config.loop.seed, config.data.validation
     if all((films.folder / name).is_file() for name in LISTS.values()):
-        official = films.official_parts()
-        train, test = official["train"], official["test"]
-        shares = (1 - held_out, held_out)
-        if len(train):
-            kept, held = stratified_split(films.labels[train], films.patients[train], shares, seed)
-            parts = {"train": train[kept], "validation": train[held], "test": test}
-        else:
-            parts = {"train": train, "validation": train, "test": test}
+        parts = films.three_parts(held_out, seed)
     else:
         shares = (0.8 * (1 - held_out), 0.8 * held_out, 0.2)
         found = stratified_split(films.labels, films.patients, shares, seed)

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from kinone.data.module import PARTS
 from kinone.errors import ArgumentError, DataError, FormatError, KinoneError
 from kinone.formats.atomic import write_bytes
 from kinone.training import ledger
 from kinone.training.assessment import Evaluation, OperatingPoint, Scores, evaluated
-from kinone.training.films import PARTS, Films, Progress
+from kinone.training.films import Films, Progress
 from kinone.training.run_directory import RunDirectory
 from kinone.training.trained import Trained
 

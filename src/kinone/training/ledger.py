@@ -19,7 +19,6 @@ until someone replays it, that the numbers were computed at all.
 
 import hashlib
 import json
-import math
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -324,8 +323,3 @@ def _digest_of_array(array: Any) -> str:
     kind = array.dtype.newbyteorder("<")
     flat = array.astype(kind, order="C", copy=False).reshape(-1)
     return f"{kind.str} {array.shape} {hashlib.sha256(flat.view('u1').data).hexdigest()}"
-
-
-def is_finite(entry: Entry) -> bool:
-    """Whether the numbers of a step are."""
-    return all(math.isfinite(v) for v in entry.fields.values() if isinstance(v, float))

@@ -14,13 +14,14 @@ from kinone.core.modes import no_grad
 from kinone.core.tensor import Tensor
 from kinone.data.films import FINDINGS, NO_FINDING
 from kinone.data.image import Levels, read_gray, resized
+from kinone.data.module import PARTS
 from kinone.errors import DataError, FormatError, StateError
 from kinone.formats.checkpoint import load_checkpoint
 from kinone.nn.module import Module
 from kinone.optim import WeightAverage
 from kinone.training.assessment import Scores
 from kinone.training.config import RunConfig
-from kinone.training.films import PARTS, Films, Progress, normalized, open_films
+from kinone.training.films import Films, Progress, normalized, open_films
 from kinone.training.run_directory import RunDirectory, digest_in
 from kinone.training.scores import answers
 

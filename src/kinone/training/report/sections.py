@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from kinone.data.module import PARTS
 from kinone.training.assessment import Figure
-from kinone.training.films import PARTS
 from kinone.training.judging import Judgement
 from kinone.training.progress import duration
 from kinone.training.report.charts import Line, bar, interval, plot
