@@ -13,7 +13,7 @@ from kinone.training.config import RunConfig
 ROOT = Path(__file__).resolve().parent.parent
 SPEC = DemoSpec(patients=24, size=64)
 SMALL: dict[str, dict[str, Any]] = {
-    "data": {"patients": 24, "image_size": 16, "validation": 0.3, "shift": 0.1},
+    "data": {"patients": 24, "image_size": 16, "validation_share": 0.3, "shift": 0.1},
     "model": {"name": "lenet"},
     "loop": {"epochs": 3, "batch_size": 6, "digest_every": 3, "checkpoint_every": 4},
     "machine": {"threads": 1},

@@ -1,6 +1,9 @@
 """Data modules: parts that share no patient, loaders of them, and what a run needs to know of its data."""
 
 import json
+import os
+import subprocess
+import sys
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -12,9 +15,10 @@ from kinone.data import Arrays, ChestFilms, ChestModule, DataModule, Subset, pos
 from kinone.data.demo import VERSION, DemoSpec, make_demo
 from kinone.data.films import FINDINGS, LISTS, TABLES
 from kinone.data.module import film_transforms
-from kinone.data.transforms import Compose, HorizontalFlip, Normalize
+from kinone.data.transforms import Affine, BrightnessContrast, Compose, Normalize
 from kinone.errors import ArgumentError, DataError, StateError
-from kinone.training.films import open_films
+from kinone.random import Stream
+from kinone.training.films import films_of
 from runs import small
 
 SPEC = DemoSpec(patients=30, size=32)
@@ -85,6 +89,29 @@ def test_loaders_change_training_films_alone(demo):
     assert data.train_loader(drop_last=True, batch_size=7).batch_size == 7
 
 
+PIXELS = """
+import hashlib, sys
+from kinone.data import ChestModule
+total = hashlib.sha256()
+for x, y in ChestModule(sys.argv[1], size=16, cache=sys.argv[2]).train_loader():
+    total.update(x.tobytes() + y.tobytes())
+print(total.hexdigest())
+"""
+
+
+def test_pixels_do_not_depend_on_the_instructions_of_the_processor(demo, tmp_path):
+    """Neither in NumPy, which chooses its loops by them, nor in OpenCV, which decodes."""
+    umath: Any = np._core._multiarray_umath  # pyright: ignore[reportAttributeAccessIssue]
+    there = [name for name in umath.__cpu_dispatch__ if umath.__cpu_features__[name]]
+    plain = {"NPY_DISABLE_CPU_FEATURES": ",".join(there), "OPENCV_CPU_DISABLE": "AVX2", "OPENCV_IPP": "disabled"}
+    found = []
+    for k, variables in enumerate(({}, plain)):
+        words = [sys.executable, "-W", "ignore", "-c", PIXELS, str(demo), str(tmp_path / str(k))]
+        told = subprocess.run(words, env={**os.environ, **variables}, capture_output=True, text=True, check=True)
+        found.append(told.stdout)
+    assert len(found[0]) == 65 and found[0] == found[1]
+
+
 def test_lists_of_ones_own(demo):
     names = sorted(path.name for path in (demo / "images").iterdir())
     who = [name[:8] for name in names]
@@ -134,13 +161,13 @@ def test_a_broken_film_gives_way_to_one_of_its_own_part(folder):
 
 
 def test_in_a_run_too_a_broken_film_gives_way_to_one_of_its_own_part(folder):
-    config = small(folder, data={"patients": 30, "validation": 0.3})
+    config = small(folder, data={"patients": 30, "validation_share": 0.3})
     (folder / "demo.json").write_text(json.dumps({"version": VERSION, "spec": vars(DemoSpec(30, 64))}))
-    tested = open_films(config).parts["test"].tolist()
+    tested = films_of(config).indices["test"].tolist()
     films = ChestFilms(folder)
     lone = next(at for at in tested if at + 1 not in tested and at + 1 < len(films))
     films.paths[lone].write_bytes(b"")
-    opened = open_films(config)
+    opened = films_of(config)
     (entry,) = opened.replaced()
     names = [film.name for film in opened.films.films]
     assert entry["sample"] == names[lone] and names.index(entry["by"]) in tested
@@ -166,8 +193,10 @@ def test_a_limit_reads_no_more_films(demo, tmp_path):
     whole = ChestModule(demo, size=16, transform=None, test_transform=None)
     few = ChestModule(demo, size=16, limit=5, cache=tmp_path, transform=None, test_transform=None)
     for name in data.sizes():
-        assert all(same(few.part(name)[i], whole.part(name)[i]) for i in range(5))
-        assert np.array_equal(few.labels(name), whole.labels(name)[:5])
+        places = [whole.names(name).index(film) for film in few.names(name)]
+        assert places == sorted(places) and places != list(range(5)), "drawn, not the first"
+        assert all(same(few.part(name)[i], whole.part(name)[at]) for i, at in enumerate(places))
+        assert np.array_equal(few.labels(name), whole.labels(name)[places])
 
 
 def test_the_digest_is_of_films_labels_and_parts(folder):
@@ -185,9 +214,9 @@ def test_the_digest_is_of_films_labels_and_parts(folder):
 @pytest.mark.parametrize(
     ("options", "match"),
     [
-        ({"split": "random"}, 'split "official", "stratified" or a dict'),
+        ({"split": "random"}, "split 'auto', 'official', 'stratified' or a dict"),
         ({"validation_share": 0}, "validation_share between 0 and 1"),
-        ({"shares": (0.5, 0.5)}, "shares of training, validation and test"),
+        ({"test_share": 1.0}, "test_share between 0 and 1"),
         ({"limit": 0}, "limit ≥ 1"),
         ({"split": {"tset": []}}, "parts among train, validation, test, got 'tset'"),
         ({"split": {"train": [10**6]}}, "indices below"),
@@ -205,12 +234,20 @@ def test_wrong_arguments_are_refused(demo, options, match):
 def test_a_folder_without_lists_names_them(folder):
     (folder / LISTS["test"]).unlink()
     with pytest.raises(DataError, match=r"the list test_list\.txt"):
-        ChestModule(folder, size=16).setup()
-    assert ChestModule(folder, size=16, split="stratified").sizes()["test"]
+        ChestModule(folder, size=16, split="official").setup()
+    dealt = ChestModule(folder, size=16, test_share=0.5, validation_share=0.5).sizes()
+    assert dealt == ChestModule(folder, size=16, split="stratified", test_share=0.5, validation_share=0.5).sizes()
+    assert 0.4 < dealt["test"] / sum(dealt.values()) < 0.6 and 0.2 < dealt["validation"] / sum(dealt.values()) < 0.3
 
 
 def test_films_are_changed_a_little():
-    assert film_transforms(20).transforms[0].size == 20 and HorizontalFlip() not in film_transforms(20).transforms
+    kinds = [type(t) for t in film_transforms().transforms]
+    assert kinds == [Affine, BrightnessContrast, Normalize], "and not mirrored"
+    assert film_transforms(rotate=0, shift=0, zoom=0, brightness=0, contrast=0).transforms == (Normalize(),)
+    film = np.linspace(0, 1, 64, dtype=np.float32).reshape(1, 8, 8)
+    whole = film_transforms(flip=True, rotate=0, shift=0, zoom=0, brightness=0, contrast=0, mean=0, std=1)
+    seen = {whole((film,), Stream(f"sample/{i}"))[0].tobytes() for i in range(20)}
+    assert seen == {film.tobytes(), film[..., ::-1].tobytes()}
 
 
 # ------------------------------------------------------------------------------ arrays
@@ -219,7 +256,7 @@ def test_arrays_are_dealt_out_in_proportion():
     data = DataModule.of_arrays(x, y, batch_size=10, split_seed=1)
     assert data.sizes() == {"train": 70, "validation": 10, "test": 20}
     assert np.bincount(data.labels("test")).tolist() == [4, 4, 4, 4, 4]
-    rows = np.concatenate([bx for name in ("train", "validation", "test") for bx, _ in data._loader(name, None, {})])
+    rows = np.concatenate([bx for name in ("train", "validation", "test") for bx, _ in data.loader_of(data.part(name))])
     assert np.array_equal(np.sort(rows[:, 0]), x[:, 0])
     assert [len(by) for _, by in data.validation_loader()] == [10] and data.input_shape == (2,)
     assert DataModule.of_arrays(x, y, split_seed=1).digest() == data.digest()

@@ -442,7 +442,7 @@ def test_modules_by_name(tmp_path, animals):
     [
         ("cifar", {}, r"a data set among demo, nih, .* got 'cifar'. Hint: did you mean cifar10\?"),
         ("mnist", {"validation_share": 0}, "shares between 0 and 1"),
-        ("folder", {"validation_share": 0.5, "test_share": 0.5}, "shares between 0 and 1"),
+        ("folder", {"validation_share": 0.5, "test_share": 1.0}, "shares between 0 and 1"),
     ],
 )
 def test_names_and_shares_that_are_wrong(tmp_path, name, options, match):

@@ -15,12 +15,12 @@ import pytest
 
 from kinone.cli import main
 from kinone.data.demo import DemoSpec, make_demo
+from kinone.data.module import ChestModule
 from kinone.errors import ArgumentError, DataError, FormatError, StateError
 from kinone.nn import Linear
 from kinone.training import ranking
 from kinone.training.assessment import OperatingPoint
 from kinone.training.config import RunConfig
-from kinone.training.films import Films
 from kinone.training.gradcam import grad_cam, relative
 from kinone.training.heatmaps import heat_of
 from kinone.training.judging import judged, kept, thresholds
@@ -35,7 +35,7 @@ pytest.importorskip("cv2", reason="needs kinone[data]")
 pytest.importorskip("cyclopts", reason="needs kinone[cli]")
 
 SMALL: dict[str, dict[str, Any]] = {
-    "data": {"patients": 60, "image_size": 32, "validation": 0.3},
+    "data": {"patients": 60, "image_size": 32, "validation_share": 0.3},
     "model": {"name": "lenet"},
     "loop": {"epochs": 2, "batch_size": 8},
     "machine": {"threads": 1},
@@ -78,10 +78,10 @@ def test_scores_are_those_of_the_model_on_each_film(run: RunDirectory):
     trained = Trained.open(run.path)
     films = trained.films()
     scores = trained.scores(films, "test")
-    assert len(scores) == len(films.parts["test"]) and scores.classes == films.classes
+    assert len(scores) == len(films.indices["test"]) and scores.classes == films.classes
     assert not trained.model.training
     for row in (0, len(scores) - 1):
-        at = int(films.parts["test"][row])
+        at = int(films.indices["test"][row])
         film = films.films.films[at]
         assert (scores.names[row], scores.patients[row]) == (film.name, str(film.patient))
         assert scores.truth[row].tolist() == [name in film.findings for name in films.classes]
@@ -165,7 +165,7 @@ def test_other_splits_have_files_of_their_own(run: RunDirectory, kinone: Any):
 
 
 def test_other_films_are_not_judged(run: RunDirectory, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(Films, "digest", lambda _: "f" * 64)
+    monkeypatch.setattr(ChestModule, "digest", lambda _: "f" * 64)
     with pytest.raises(DataError, match=r"the films that the run was made with .*, got others \(ffffffffffff…\)"):
         judged(run.path, draws=0, is_fresh=True)
 

@@ -41,7 +41,7 @@ def test_toml_gives_back_what_it_was_made_of(tmp_path: Path):
         ({"loop": {"epochs": 2.5}}, "expected loop.epochs, a whole number, got 2.5"),
         ({"loop": {"epochs": True}}, "a whole number, got True"),
         ({"data": {"flip": 1}}, "true or false, got 1"),
-        ({"data": {"validation": 0.95}}, "from 0 to 0.9, got 0.95"),
+        ({"data": {"validation_share": 0.95}}, "from 0.01 to 0.9, got 0.95"),
         ({"optimizer": {"lr": float("nan")}}, "a number, got nan"),
         ({"optimizer": {"name": "Adm"}}, r"one of SGD, .*got 'Adm'. Hint: did you mean Adam"),
         ({"model": {"name": "resnet19"}}, "did you mean resnet1"),

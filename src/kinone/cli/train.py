@@ -149,8 +149,8 @@ def _resumed(folder: Path, layers: list[dict[str, Any]]) -> int:
 
 
 def _describe(out: Any, task: Task) -> None:
-    config, films = task.config, task.films
-    sizes = ", ".join(f"{len(part):,} for {name}" for name, part in films.parts.items())
+    config, films = task.config, task.data
+    sizes = ", ".join(f"{count:,} for {name}" for name, count in films.sizes().items())
     size = config.data.image_size
     out.print(
         Text(config.data.dataset, NAME) + Text(f": films of {size}×{size}, {sizes}; {len(films.classes)} findings")
@@ -184,8 +184,8 @@ def _ended(out: Any, display: Display, outcome: Any) -> int:
     except KinoneError as error:  # the run is whole without it
         out.print(Text(f"\nno report: {error}", WARN))
     out.print(f"\n[bold]{path}[/] holds the run. What to do with it:")
-    films = outcome.loop.task.films
-    film = films.films.paths[films.parts["test"][0]]
+    films = outcome.loop.task.data
+    film = films.films.paths[films.indices["test"][0]]
     commands = [(f"  kinone {command.format(run=path, film=film)}", what) for command, what in _NEXT]
     width = max(len(command) for command, _ in commands) + 2
     for command, what in commands:

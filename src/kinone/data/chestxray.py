@@ -29,6 +29,7 @@ from kinone.data.films import (
 from kinone.data.image import Levels, read_gray, resized
 from kinone.data.split import check_disjoint, stratified_split
 from kinone.errors import ArgumentError, DataError, StateError
+from kinone.kernels import settings
 
 Progress = Callable[[int, int], Any]
 
@@ -112,24 +113,24 @@ class ChestFilms:
         return np.array([film.patient for film in self.films])
 
     # ------------------------------------------------------------------------------ small films in one file
-    def prepare(self, progress: Progress | None = None, threads: int | None = None) -> None:
+    def prepare(self, progress: Progress | None = None) -> None:
         """Make the file of small films, or take up the one that is there and fits."""
         key = hashlib.sha256("\n".join(f"{p.name} {p.stat().st_size}" for p in self.paths).encode()).hexdigest()[:16]
         levels, about = (self.cache / f"films-{self.size}-{key}.{kind}" for kind in ("npy", "json"))
         if not (levels.is_file() and about.is_file()):
-            self._make(levels, about, progress, threads)
+            self._make(levels, about, progress)
         self._levels = np.load(levels, mmap_mode="r")
         broken = json.loads(about.read_text(encoding="utf-8"))["broken"]
         self._replace({int(at): why for at, why in broken.items()})
 
-    def _make(self, levels: Path, about: Path, progress: Progress | None, threads: int | None) -> None:
+    def _make(self, levels: Path, about: Path, progress: Progress | None) -> None:
         self.cache.mkdir(parents=True, exist_ok=True)
         part = levels.with_name(f".{levels.name}.{os.getpid()}.part")
         broken: dict[int, str] = {}
         try:
             shape = (len(self), self.size, self.size)
             small = np.lib.format.open_memmap(part, mode="w+", dtype=np.uint8, shape=shape)
-            with ThreadPoolExecutor(threads or os.cpu_count()) as pool:
+            with ThreadPoolExecutor(settings.threads_now()) as pool:
                 for at, made in enumerate(pool.map(self._try, range(len(self)))):
                     if isinstance(made, str):
                         broken[at] = made

@@ -19,7 +19,8 @@ class DataLoader:
 
     The order of epoch e is a function of (seed, e), and what `transform(sample, stream)` draws from its stream one of
     (seed, e, sample): any number of workers, and any interruption, gives the same batches. `state_dict()` says which
-    batch comes next; a loader that loads it goes on there.
+    batch comes next; a loader that loads it goes on there. With `has_indices` each batch is (indices of its samples,
+    batch).
 
     >>> loader = DataLoader(np.arange(5), batch_size=2, shuffle=True, seed=1)
     >>> [batch.tolist() for batch in loader], [batch.tolist() for batch in loader]
@@ -29,7 +30,7 @@ class DataLoader:
     def __init__(
         self, dataset: Dataset, batch_size: int = 32, *, shuffle: bool = False, seed: int = 0, drop_last: bool = False,
         workers: int = 0, prefetch: int = 2, transform: Transform | None = None, collate: Collate = collate,
-        order: Callable[[int], Any] | None = None, start_method: str | None = None,
+        order: Callable[[int], Any] | None = None, has_indices: bool = False, start_method: str | None = None,
     ) -> None:  # fmt: skip
         if not isinstance(dataset, Dataset):
             hint = "a generator has no samples to be asked for by number: list(generator), or a class with both."
@@ -42,7 +43,7 @@ class DataLoader:
         self.dataset, self.batch_size, self.drop_last = dataset, int(batch_size), drop_last
         self.workers, self.prefetch, self.start_method = int(workers), int(prefetch), start_method
         self.shuffle, self.seed, self.order = shuffle, seed, order
-        self.transform, self.collate = transform, collate
+        self.transform, self.collate, self.has_indices = transform, collate, has_indices
         self.epoch = 0
         self._next = 0  # the batch of this epoch that comes next
         self._resumes = False
@@ -79,7 +80,8 @@ class DataLoader:
 
     def _batch(self, task: tuple[int, list[int]]) -> Any:
         epoch, indices = task
-        return self.collate([self._sample(epoch, index) for index in indices])
+        batch = self.collate([self._sample(epoch, index) for index in indices])
+        return (np.array(indices), batch) if self.has_indices else batch
 
     def _sample(self, epoch: int, index: int) -> Any:
         try:

@@ -14,14 +14,15 @@ from kinone.core.tree import flatten
 from kinone.data.chestxray import ChestFilms
 from kinone.data.dataset import Arrays, Dataset, Subset, pos_weight, random_split
 from kinone.data.demo import DemoSpec, make_demo
-from kinone.data.films import read_list
+from kinone.data.films import LISTS, read_list
 from kinone.data.loader import DataLoader, Transform
 from kinone.data.split import stratified_split
-from kinone.data.transforms import BrightnessContrast, Compose, Normalize, ResizedCrop, Rotate
+from kinone.data.transforms import Affine, BrightnessContrast, Compose, HorizontalFlip, Normalize
 from kinone.errors import ArgumentError, DataError, StateError
 from kinone.random import Stream
 
 PARTS: tuple[str, ...] = ("train", "validation", "test")
+SPLITS = ("auto", "official", "stratified")
 Progress = Callable[[str, int, int], Any]
 
 
@@ -119,19 +120,23 @@ class DataModule:
     def train_loader(self, **options: Any) -> DataLoader:
         """Batches of the training part, shuffled anew for each epoch; `options` are DataLoader's."""
         given = {"batch_size": self.batch_size, "shuffle": "order" not in options, "drop_last": self.drop_last}
-        return self._loader("train", self.transform, {**given, **options})
+        return self._loader(self.part("train"), self.transform, {**given, **options})
 
     def validation_loader(self, **options: Any) -> DataLoader:
         """Batches of the validation part, in order."""
-        return self._loader("validation", self.test_transform, {"batch_size": self.test_batch_size, **options})
+        return self.loader_of(self.part("validation"), **options)
 
     def test_loader(self, **options: Any) -> DataLoader:
         """Batches of the test part, in order."""
-        return self._loader("test", self.test_transform, {"batch_size": self.test_batch_size, **options})
+        return self.loader_of(self.part("test"), **options)
 
-    def _loader(self, name: str, transform: Transform | None, options: dict[str, Any]) -> DataLoader:
+    def loader_of(self, part: Dataset, **options: Any) -> DataLoader:
+        """Batches of samples of this data set, in order, as a model is tested on them."""
+        return self._loader(part, self.test_transform, {"batch_size": self.test_batch_size, **options})
+
+    def _loader(self, part: Dataset, transform: Transform | None, options: dict[str, Any]) -> DataLoader:
         own = {"seed": self.seed, "workers": self.workers, "prefetch": self.prefetch, "transform": transform}
-        return DataLoader(self.part(name), **{**own, **options})
+        return DataLoader(part, **{**own, **options})
 
     # ------------------------------------------------------------------------------ what is in them
     def labels(self, name: str = "train") -> Any:
@@ -174,34 +179,34 @@ def _as_dataset(part: Any) -> Dataset:
 class ChestModule(DataModule):
     """Chest films in NIH's layout, or those of the demo data, which `setup` makes where they are not yet there.
 
-    `split` is "official" (NIH's lists, with `validation_share` of the training patients held out), "stratified" (all
-    films dealt out by `shares`), or a dict that names for each part a list file, film names, or indices. Patients stay
-    whole; parts that share one are refused, whoever made the lists. A film that cannot be read gives way to the next of
-    its own part. `limit` takes so many films of each part and no more. Without transforms of your own, training films
-    are changed a little by `film_transforms`, and all are normalized. `table` and `images` name a table and a folder of
-    images that lie elsewhere.
+    `split` is "official" (NIH's lists of training and test films), "stratified" (films dealt out by patient, the share
+    `test_share` for tests), "auto" (official where the lists lie in the folder, else stratified), or a dict that names
+    for each part a list file, film names, or indices. `validation_share` of the patients who are not tested are held
+    out. Patients stay whole; parts that share one are refused, whoever made the lists. A film that cannot be read
+    gives way to the next of its own part. `limit` takes so many films of each part, drawn by `split_seed`, and reads no
+    more. Without transforms of your own, training films are changed a little by `film_transforms`, and all are
+    normalized. `table` and `images` name a table and a folder of images that lie elsewhere.
     """
 
     films: ChestFilms
     """After `setup`."""
 
     def __init__(
-        self, folder: str | Path, *, size: int = 224, demo: DemoSpec | None = None, split: Any = "official",
-        shares: Sequence[float] = (0.7, 0.1, 0.2), validation_share: float = 0.1, split_seed: int = 0,
-        has_no_finding: bool = False, is_partial: bool = False, most_broken: int = 20, cache: str | Path | None = None,
-        limit: int | None = None, table: str | Path | None = None, images: str | Path | None = None, **options: Any,
+        self, folder: str | Path, *, size: int = 224, demo: DemoSpec | None = None, split: Any = "auto",
+        validation_share: float = 0.1, test_share: float = 0.2, split_seed: int = 0, has_no_finding: bool = False,
+        is_partial: bool = False, most_broken: int = 20, cache: str | Path | None = None, limit: int | None = None,
+        table: str | Path | None = None, images: str | Path | None = None, **options: Any,
     ) -> None:  # fmt: skip
-        super().__init__(**{"transform": film_transforms(size), "test_transform": Normalize(), **options})
-        if not isinstance(split, Mapping) and split not in ("official", "stratified"):
-            raise ArgumentError("ChestModule", 'split "official", "stratified" or a dict of lists', repr(split))
-        if not 0 < validation_share < 1:
-            raise ArgumentError("ChestModule", "validation_share between 0 and 1", repr(validation_share))
-        if len(shares) != len(PARTS):
-            raise ArgumentError("ChestModule", "shares of training, validation and test", repr(tuple(shares)))
+        super().__init__(**{"transform": film_transforms(), "test_transform": Normalize(), **options})
+        if not isinstance(split, Mapping) and split not in SPLITS:
+            raise ArgumentError("ChestModule", f"split {', '.join(map(repr, SPLITS))} or a dict of lists", repr(split))
+        for name, share in (("validation_share", validation_share), ("test_share", test_share)):
+            if not 0 < share < 1:
+                raise ArgumentError("ChestModule", f"{name} between 0 and 1", repr(share))
         if limit is not None and limit < 1:
             raise ArgumentError("ChestModule", "limit ≥ 1, or None", repr(limit))
         self.folder, self.demo, self.split, self.split_seed = Path(folder), demo, split, split_seed
-        self.shares, self.validation_share, self.limit = tuple(shares), validation_share, limit
+        self.validation_share, self.test_share, self.limit = validation_share, test_share, limit
         self._films = {"size": size, "has_no_finding": has_no_finding, "is_partial": is_partial,
                        "most_broken": most_broken, "cache": cache, "table": table, "images": images}  # fmt: skip
         self.indices: dict[str, NDArray[np.int64]] = {}
@@ -219,48 +224,95 @@ class ChestModule(DataModule):
             if not len(parts.get(name, ())):
                 raise DataError("ChestModule", f"films in the part {name}", "none")
         if self.limit is not None:
-            parts = {name: indices[: self.limit] for name, indices in parts.items()}
+            parts = self._limited(parts, self.limit)
             kept = np.sort(np.concatenate(list(parts.values())))
             films.keep(kept)
             parts = {name: np.searchsorted(kept, indices) for name, indices in parts.items()}
         films.prepare(told("shrinking the films"))
         films.replace_within(parts)
-        self.films, self.classes, self.indices = films, films.classes, parts
-        self.parts = {name: Subset(films, indices.tolist()) for name, indices in parts.items()}
+        self.films, self.classes = films, films.classes
+        self._take(parts)
+
+    def _take(self, parts: dict[str, NDArray[np.int64]]) -> None:
+        self.indices = parts
+        self.parts = {name: Subset(self.films, indices.tolist()) for name, indices in parts.items()}
 
     def _split(self, films: ChestFilms) -> dict[str, NDArray[np.int64]]:
         if isinstance(self.split, Mapping):
             return {name: _listed(films, name, listed) for name, listed in self.split.items()}
-        if self.split == "stratified":
-            found = stratified_split(films.labels, films.patients, self.shares, self.split_seed)
-            return dict(zip(PARTS, found, strict=True))
-        return films.three_parts(self.validation_share, self.split_seed)
+        has_lists = all((self.folder / name).is_file() for name in LISTS.values())
+        if self.split == "official" or (self.split == "auto" and has_lists):
+            return films.three_parts(self.validation_share, self.split_seed)
+        kept, held = 1 - self.test_share, self.validation_share
+        shares = (kept * (1 - held), kept * held, self.test_share)
+        found = stratified_split(films.labels, films.patients, shares, self.split_seed)
+        return dict(zip(PARTS, found, strict=True))
 
+    def _limited(self, parts: dict[str, NDArray[np.int64]], limit: int) -> dict[str, NDArray[np.int64]]:
+        order = Stream("limit", self.split_seed)
+        return {
+            name: np.sort(indices[order.permutation(len(indices), step=k)[:limit]])
+            for k, (name, indices) in enumerate(parts.items())
+        }
+
+    def learn_by_heart(self, count: int) -> None:
+        """Let the first `count` training films, as they are, be every part: can a model learn at all?"""
+        self.setup()
+        self._take(dict.fromkeys(self.indices, self.indices["train"][:count]))
+        self.transform = self.test_transform
+
+    # ------------------------------------------------------------------------------ what is in them
     def labels(self, name: str = "train") -> Any:
         """0 or 1 for each film of that part and each of `classes`."""
         self.part(name)
         return self.films.labels_of(self.indices[name])
 
-    def digest(self) -> str:
-        """SHA-256 of the small films, their names and labels, and of who is in which part."""
+    def names(self, part: str = "train") -> list[str]:
+        """The films of that part, as the table calls them."""
+        self.part(part)
+        return [self.films.films[at].name for at in self.indices[part].tolist()]
+
+    def replaced(self) -> list[dict[str, str]]:
+        """Films of the parts that cannot be read, which stands for each, and why: {"sample", "by", "why"}."""
         self.setup()
-        total = hashlib.sha256()
+        used = {name for part in self.indices for name in self.names(part)}
+        found = self.films.replaced.items()
+        return [{"sample": name, "by": other, "why": why} for name, (why, other) in found if name in used]
+
+    def digest(self) -> str:
+        """SHA-256 over the parts: each film's name, patient, findings and small picture."""
+        self.setup()
+        total = hashlib.sha256("\n".join(self.classes).encode())
         for name, indices in self.indices.items():
-            total.update(f"{name} {len(indices)}\n".encode())
-            table = self.labels(name)
-            for at, row in zip(indices.tolist(), table, strict=True):
-                total.update(self.films.name_of(at).encode() + b" " + row.astype("<f4").tobytes())
+            total.update(f"\n{name} {len(indices)}\n".encode())
+            for at in indices.tolist():
+                film = self.films.films[at]
+                total.update(f"{film.name} {film.patient} {'|'.join(film.findings)}\n".encode())
                 total.update(self.films.levels(at).tobytes())
         return total.hexdigest()
 
 
-def film_transforms(size: int) -> Compose:
+def film_transforms(
+    *, rotate: float = 5, shift: float = 0.05, zoom: float = 0.05, brightness: float = 0.08, contrast: float = 0.15,
+    flip: bool = False, mean: float = 0.5, std: float = 0.25,
+) -> Compose:  # fmt: skip
     """What happens to a film by chance when it is taken: placed, turned and exposed a little otherwise.
 
-    It is not mirrored: hearts are on one side.
+    Up to `rotate` degrees, `shift` of its sides and `zoom` of its size, each way; then up to `brightness` and
+    `contrast`, each way; then it has `mean` and `std` taken off. It is not mirrored, unless `flip`: hearts are on one
+    side.
+
+    >>> film_transforms(rotate=0, shift=0, zoom=0, contrast=0)
+    Compose(BrightnessContrast(brightness=(-0.08, 0.08), contrast=(1.0, 1.0)), Normalize(mean=0.5, std=0.25))
     """
-    placed = ResizedCrop(size, scale=(0.85, 1), ratio=(0.9, 1.1))
-    return Compose(placed, Rotate(7), BrightnessContrast(0.08, (0.85, 1.15)), Normalize())
+    steps: list[Any] = []
+    if rotate or shift or zoom:
+        steps.append(Affine(rotate, shift, shift, (1 - zoom, 1 + zoom), fill=None))
+    if brightness or contrast:
+        steps.append(BrightnessContrast(brightness, (1 - contrast, 1 + contrast)))
+    if flip:
+        steps.append(HorizontalFlip())
+    return Compose(*steps, Normalize(mean, std))
 
 
 def _listed(films: ChestFilms, part: str, listed: Any) -> NDArray[np.int64]:

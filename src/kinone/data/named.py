@@ -30,18 +30,20 @@ def module_of(
 ) -> DataModule:  # fmt: skip
     """The data set `name` in `folder` (by default data/NAME), in its own parts or, where it has none, dealt out.
 
-    `size` is that of films and of the images of a folder; `options` are those of `DataModule`, or of `ChestModule` for
-    "demo" and "nih". "folder" has a folder for each class, or folders train, validation (or val) and test with such.
+    `validation_share` is of what is not for tests. `size` is that of films and of the images of a folder; `options` are
+    those of `DataModule`, or of `ChestModule` for "demo" and "nih". "folder" has a folder for each class, or folders
+    train, validation (or val) and test with such.
     """
     if name not in DATASETS:
         hint = nearest(name, DATASETS)
         raise ArgumentError("data", f"a data set among {', '.join(DATASETS)}", repr(name), hint=hint)
     for share in (validation_share, test_share):
-        if not 0 < share < 1 or validation_share + test_share >= 1:
+        if not 0 < share < 1:
             raise ArgumentError("data", "shares between 0 and 1", repr((validation_share, test_share)))
     place = Path("data") / name if folder is None else Path(folder)
     if name in ("demo", "nih"):
-        own: dict[str, Any] = {"validation_share": validation_share, "split_seed": split_seed, **options}
+        own: dict[str, Any] = {"validation_share": validation_share, "test_share": test_share,
+                               "split_seed": split_seed, **options}  # fmt: skip
         if name == "demo":
             own = {"demo": DemoSpec(), **own}
         if size is not None:
@@ -73,7 +75,8 @@ def _folders(place: Path, size: int | None) -> dict[str, Any]:
 def _dealt(parts: dict[str, Any], validation: float, test: float, seed: int, options: dict[str, Any]) -> DataModule:
     """What is missing of validation and test is taken from training, in proportion."""
     train = parts["train"]
-    missing = {name: share for name, share in (("validation", validation), ("test", test)) if name not in parts}
+    kept = 1.0 if "test" in parts else 1 - test
+    missing = {name: share for name, share in (("validation", kept * validation), ("test", test)) if name not in parts}
     if missing:
         shares = (1 - sum(missing.values()), *missing.values())
         found = stratified_split(np.asarray(train.labels), shares=shares, seed=seed)

@@ -53,6 +53,11 @@ def threads(asked: str = ASKED[THREADS]) -> int:
     return min(limit or MOST_THREADS, usable_cores(), MOST_THREADS)
 
 
+def threads_now() -> int:
+    """The threads that kernels use, and others who share out work among threads: those set last."""
+    return native.threads() if native else usable_cores()
+
+
 def has_allocator(asked: str = ASKED[ALLOCATOR]) -> bool:
     """Whether arrays take their memory from the kernels' cache if KINONE_ALLOCATOR is `asked`.
 

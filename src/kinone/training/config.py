@@ -13,6 +13,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
+from kinone.data.module import SPLITS
 from kinone.errors import ArgumentError, DataError, nearest
 from kinone.models import MODELS
 
@@ -44,15 +45,23 @@ class DataConfig(_Section):
     patients: int = setting(700, "patients of the demo data", least=10)
     image_size: int = setting(64, "films are shrunk to so many pixels a side", least=8)
     limit: int = setting(0, "at most so many films of each part; 0: all", least=0)
-    validation: float = setting(0.1, "share of the training patients that are held out", least=0.0, most=0.9)
+    split: str = setting("auto", "parts: NIH's lists (official), patients dealt out (stratified), or what there is",
+                         choices=SPLITS)  # fmt: skip
+    validation_share: float = setting(0.1, "share of the other patients that are held out", least=0.01, most=0.9)
+    test_share: float = setting(0.2, "share of the patients who are tested, where no list says who", least=0.01,
+                                most=0.9)  # fmt: skip
     has_no_finding: bool = setting(False, "whether 'No Finding' is a class of its own")
     is_partial: bool = setting(False, "whether films of the table may be missing: those that are there are taken")
     most_broken: int = setting(20, "so many unreadable films are replaced; more stop the run", least=0)
-    mean: float = setting(0.5, "taken off each pixel (0 to 1)")
-    std: float = setting(0.25, "by which pixels are divided then", least=1e-6)
-    shift: float = setting(0.0625, "films are moved by up to this share of their side", least=0.0, most=0.5)
-    brightness: float = setting(0.1, "and made brighter or darker by up to this share", least=0.0, most=1.0)
-    flip: bool = setting(False, "and mirrored, every other one")
+    rotate: float = setting(5.0, "films are turned by up to so many degrees each way", least=0.0, most=180.0)
+    shift: float = setting(0.05, "moved by up to this share of their sides", least=0.0, most=0.5)
+    zoom: float = setting(0.05, "made larger or smaller by up to this share", least=0.0, most=0.5)
+    brightness: float = setting(0.08, "made brighter or darker by up to this much (black is 0, white 1)", least=0.0,
+                                most=1.0)  # fmt: skip
+    contrast: float = setting(0.15, "given more or less contrast by up to this share", least=0.0, most=1.0)
+    flip: bool = setting(False, "mirrored, every other one")
+    mean: float = setting(0.5, "and then taken off each pixel (0 to 1)")
+    std: float = setting(0.25, "by which pixels are divided", least=1e-6)
 
 
 @dataclass(frozen=True)
@@ -171,7 +180,7 @@ class RunConfig:
 
 
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {
-    "nih": {"data": {"image_size": 224, "shift": 0.05}, "loop": {"epochs": 30}},
+    "nih": {"data": {"image_size": 224}, "loop": {"epochs": 30}},
 }
 """What is different by default for a data set."""
 

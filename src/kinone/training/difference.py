@@ -4,10 +4,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from kinone.data.module import Progress
 from kinone.errors import FormatError, StateError
 from kinone.inspection.digest import Difference, Digest, first_difference
 from kinone.training import ledger
-from kinone.training.films import Progress
 from kinone.training.replay import read_digests, told
 from kinone.training.replay import replay as replayed
 from kinone.training.run_directory import RunDirectory

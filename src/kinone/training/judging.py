@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kinone.data.module import PARTS
+from kinone.data.module import PARTS, ChestModule, Progress
 from kinone.errors import ArgumentError, DataError, FormatError, KinoneError
 from kinone.formats.atomic import write_bytes
 from kinone.training import ledger
 from kinone.training.assessment import Evaluation, OperatingPoint, Scores, evaluated
-from kinone.training.films import Films, Progress
 from kinone.training.run_directory import RunDirectory
 from kinone.training.trained import Trained
 
@@ -31,7 +30,7 @@ class Judgement:
     scores: Scores
     chosen_on: Scores
     evaluation: Evaluation
-    films: Films | None
+    films: ChestModule | None
     left_out: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
@@ -57,7 +56,7 @@ def judged(
     trained = Trained.open(folder)
     tell = progress or (lambda *_: None)
     known = {part: None if is_fresh else kept(trained, part) for part in (VALIDATION, split)}
-    films: Films | None = None
+    films: ChestModule | None = None
     try:
         films = trained.films(progress, data)
         if None in known.values() or data is not None:  # those of kept scores were looked at when these were made
@@ -77,7 +76,7 @@ def judged(
                            tick=lambda done, of: tell("drawing patients", done, of))  # fmt: skip
     names = {part: set(s.names) for part, s in scores.items()}
     left_out = () if films is None else tuple(
-        sorted(name for i in films.parts[split] if (name := films.films.films[i].name) not in names[split])
+        sorted(name for name in films.names(split) if name not in names[split])
     )  # fmt: skip
     result = Judgement(trained, scores[split], scores[VALIDATION], evaluation, films, left_out)
     for part, own in scores.items():
@@ -94,7 +93,7 @@ def _write(file: Path, text: str) -> None:
         raise ArgumentError("evaluate", f"a place for {file}", error.strerror or str(error)) from None
 
 
-def _check_films(trained: Trained, films: Films) -> None:
+def _check_films(trained: Trained, films: ChestModule) -> None:
     """Refuse other films than those of the ledger's first line: figures of theirs would not be this run's."""
     try:
         first = ledger.read(trained.run.ledger).entries[0].fields

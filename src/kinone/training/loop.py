@@ -10,14 +10,12 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol
 
 from kinone import random
-from kinone.data import DataLoader
 from kinone.errors import NumericsError, StateError
 from kinone.formats.checkpoint import load_checkpoint
 from kinone.formats.files import read
 from kinone.inspection import detect_anomaly
 from kinone.optim.clip import clip_factor
 from kinone.optim.plateau import ReduceLROnPlateau
-from kinone.training.films import Augment
 from kinone.training.ledger import digest_of_ids, digest_of_state
 from kinone.training.run_directory import RunDirectory, digest_in, file_of
 from kinone.training.scores import answers, figures, rank
@@ -68,16 +66,12 @@ class Loop:
         asks: Callable[[], str] = str, around: Callable[[int], AbstractContextManager[Any]] = lambda _: nullcontext(),
         best_from: RunDirectory | None = None,
     ) -> None:  # fmt: skip
-        config, machine = task.config, task.config.machine
+        config = task.config
         self.task, self.config, self.run, self.lines = task, config, run, lines
         self.watchers, self.asks, self.around = watchers, asks, around
         self.best_from = best_from
-        self.shown = task.films.shown("train")
-        augment = None if config.loop.overfit_batches else Augment(config.data)
-        self.loader = DataLoader(
-            self.shown, config.loop.batch_size, shuffle=True, seed=config.loop.seed, drop_last=task.drops_last,
-            workers=machine.workers, prefetch=machine.prefetch, transform=augment,
-        )  # fmt: skip
+        self.loader = task.data.train_loader(drop_last=task.drops_last, has_indices=True)
+        self.names = task.data.names("train")
         self.shards = Shards(task.model, task.loss, config.loop.shards, config.loop.seed)
         self.step = 0
         self.epoch = 1  # the one at hand
@@ -108,7 +102,7 @@ class Loop:
         begun, asked, waited = time.perf_counter(), time.perf_counter(), 0.0
         batches = iter(self.loader)
         try:
-            for ids, x, y in batches:
+            for ids, (x, y) in batches:
                 now = time.perf_counter()
                 waited += now - asked
                 with self.around(self.step + 1):
@@ -152,7 +146,7 @@ class Loop:
         self.step = step
         self.losses, self.count = self.losses + found.loss, self.count + 1
         fields: dict[str, Any] = {
-            "step": step, "epoch": self.epoch, "samples": digest_of_ids(self.shown.names(ids)), "lr": lr,
+            "step": step, "epoch": self.epoch, "samples": digest_of_ids([self.names[i] for i in ids]), "lr": lr,
             "loss": found.loss, "norm": found.norm,
         }  # fmt: skip
         is_saved = step % own.checkpoint_every == 0 or self.loader.epoch >= self.epoch or step == task.steps
@@ -191,11 +185,10 @@ class Loop:
             for watcher in self.watchers:
                 watcher.on_evaluation(self, part, done, of)
 
-        task, own = self.task, self.config
+        task = self.task
         with nullcontext() if task.average is None else task.average.applied():
-            shown, size = task.films.shown(part), own.loop.batch_size
-            found = answers(task.model, shown, size, task.loss, own.machine.workers, tick)
-        return figures(found, task.films.classes)
+            found = answers(task.model, task.data.loader_of(task.data.part(part)), task.loss, tick)
+        return figures(found, task.data.classes)
 
     def _end(self) -> None:
         last = digest_of_state(self.task.model.state_dict())

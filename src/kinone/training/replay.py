@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from kinone.data.module import Progress
 from kinone.errors import ArgumentError, FormatError, KinoneError
 from kinone.formats.atomic import write_bytes
 from kinone.inspection.digest import Digest, digest_of, digesting
 from kinone.training import ledger
 from kinone.training.config import RunConfig
 from kinone.training.environment import check_profile, digest_of_sources
-from kinone.training.films import Progress
 from kinone.training.loop import Loop, Watcher, progress_in
 from kinone.training.run_directory import RunDirectory
 from kinone.training.session import open_ledger, threads_of, with_machine

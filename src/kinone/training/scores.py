@@ -11,7 +11,6 @@ from kinone.core.modes import no_grad
 from kinone.core.tensor import Tensor
 from kinone.data import DataLoader
 from kinone.nn.module import Module
-from kinone.training.films import Shown
 from kinone.training.ranking import roc_auc
 from kinone.training.shards import Tree
 from kinone.training.step import modes_kept, scalar_loss
@@ -19,33 +18,30 @@ from kinone.training.step import modes_kept, scalar_loss
 
 @dataclass(frozen=True)
 class Answers:
-    """What a model says of a part: logits and labels (N, classes), in the part's order, and its mean loss."""
+    """What a model says of samples: logits and labels (N, classes), in their order, and its mean loss."""
 
-    names: list[str]
     logits: NDArray[np.float32]
     labels: NDArray[np.float32]
     loss: float
 
 
 def answers(
-    model: Module, shown: Shown, batch_size: int, loss: Callable[[Any, Any], Any] | None = None, workers: int = 0,
+    model: Module, loader: DataLoader, loss: Callable[[Any, Any], Any] | None = None,
     tick: Callable[[int, int], Any] = lambda *_: None,
 ) -> Answers:  # fmt: skip
     """The model's answers in the mode of use; its modes are as before afterwards."""
-    loader = DataLoader(shown, batch_size, workers=workers)
-    logits, labels, losses, numbers = [], [], Tree(lambda a, b: a + b), []
+    logits, labels, losses = [], [], Tree(lambda a, b: a + b)
     with modes_kept(model), no_grad():
         model.eval()
-        for done, (ids, x, y) in enumerate(loader, 1):
+        for done, (x, y) in enumerate(loader, 1):
             prediction = model(Tensor(x))
             if loss is not None:
                 losses.add(float(scalar_loss(loss, prediction, y).item()) * len(x))
-            numbers += ids.tolist()
             logits.append(prediction.data)
             labels.append(y)
             tick(done, len(loader))
-    mean = losses.sum() / len(shown) if loss is not None else float("nan")
-    return Answers(shown.names(numbers), np.concatenate(logits), np.concatenate(labels), mean)
+    mean = losses.sum() / len(loader.dataset) if loss is not None else float("nan")
+    return Answers(np.concatenate(logits), np.concatenate(labels), mean)
 
 
 def figures(found: Answers, classes: tuple[str, ...]) -> dict[str, Any]:

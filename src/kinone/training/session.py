@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from kinone import kernels
+from kinone.data.module import Progress
 from kinone.errors import ArgumentError, FormatError, StateError
 from kinone.kernels import dispatch, settings
 from kinone.training import ledger
 from kinone.training.config import RunConfig
 from kinone.training.environment import check_profile, check_sources, digest_of_sources, record
-from kinone.training.films import Progress
 from kinone.training.loop import Loop, Watcher, progress_in
 from kinone.training.run_directory import Metrics, RunDirectory
 from kinone.training.stopping import requests
@@ -115,8 +115,8 @@ def _train(run: RunDirectory, task: Task, watchers: tuple[Watcher, ...], last: P
 def open_ledger(lines: Any, task: Task) -> None:
     """The lines that stand before the first step."""
     lines.add("run", format=ledger.FORMAT, profile=dispatch.profile(), config=task.config.recorded(),
-              data=task.films.digest(), sources=digest_of_sources())  # fmt: skip
-    for fields in task.films.replaced():
+              data=task.data.digest(), sources=digest_of_sources())  # fmt: skip
+    for fields in task.data.replaced():
         lines.add("replaced", **fields)
 
 
@@ -129,11 +129,10 @@ class MetricsWriter(Watcher):
     def on_start(self, loop: Loop) -> None:
         task, machine = loop.task, loop.config.machine
         kind = "resumed" if self.is_resumed else "started"
-        films = {name: len(part) for name, part in task.films.parts.items()}
         self.metrics.add(
             kind, step=loop.step, time=time.time(), steps=task.steps, epochs=loop.config.loop.epochs,
-            batches=task.batches, workers=machine.workers, threads=machine.threads, films=films,
-            classes=list(task.films.classes),
+            batches=task.batches, workers=machine.workers, threads=machine.threads, films=task.data.sizes(),
+            classes=list(task.data.classes),
         )  # fmt: skip
 
     def on_step(self, loop: Loop, values: dict[str, Any]) -> None:
@@ -152,7 +151,7 @@ def threads_of(config: RunConfig) -> Iterator[None]:
     if not config.machine.threads:
         yield
         return
-    before = settings.native.threads() if settings.native else 1
+    before = settings.threads_now()
     kernels.set_threads(config.machine.threads)
     try:
         yield

@@ -4,13 +4,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from kinone import nn, optim, random
+from kinone.data.module import ChestModule, Progress
 from kinone.errors import ArgumentError, DataError
 from kinone.kernels.environment import machine
 from kinone.models import MODELS, LeNet
 from kinone.nn.module import Module
 from kinone.optim.optimizer import Optimizer
 from kinone.training.config import RunConfig
-from kinone.training.films import Films, Progress, open_films
+from kinone.training.films import films_of
 
 NETWORKS: dict[str, Any] = {**MODELS, "lenet": LeNet}
 
@@ -20,17 +21,15 @@ class Task:
 
     def __init__(self, config: RunConfig, progress: Progress | None = None) -> None:
         self.config = config
-        self.films: Films = open_films(config, progress)
-        train, size = self.films.parts["train"], config.loop.batch_size
-        self.drops_last = len(train) >= size
-        self.batches = len(train) // size if self.drops_last else 1
+        self.data: ChestModule = films_of(config, progress)
+        films, size = self.data.sizes()["train"], config.loop.batch_size
+        self.drops_last = films >= size
+        self.batches = films // size if self.drops_last else 1
         self.steps = config.loop.epochs * self.batches
         if config.loop.max_steps:
             self.steps = min(self.steps, config.loop.max_steps)
-        self.model = network(config, len(self.films.classes))
-        weights = None
-        if config.loop.pos_weight == "balanced":
-            weights = self.films.films.pos_weight(train)
+        self.model = network(config, len(self.data.classes))
+        weights = self.data.pos_weight() if config.loop.pos_weight == "balanced" else None
         self.loss = nn.BCEWithLogits(pos_weight=weights)
         self.optimizer = optimizer(config, self.model)
         self.schedule = schedule(config, self.optimizer, self.steps, self.batches)
@@ -116,7 +115,8 @@ def forecast(task: Task) -> Forecast:
     shard = -(-config.loop.batch_size // config.loop.shards)
     side, states = config.data.image_size, 2 if "dam" in config.optimizer.name else 1
     told = task.model.summary((min(shard, 2), 1, side, side), batch_size=shard, optimizer_states=states).forecast
-    evaluated = sum(len(task.films.parts[name]) for name in ("train", "validation")) / len(task.films.parts["train"])
+    films = task.data.sizes()
+    evaluated = (films["train"] + films["validation"]) / films["train"]
     seconds = told.seconds * config.loop.shards * task.steps * (1 + (evaluated - 1) / 3)
     return Forecast(seconds, told.peak_bytes + memory(), machine()["available_bytes"] or 0)
 

@@ -12,16 +12,19 @@ from numpy.typing import NDArray
 
 from kinone.core.modes import no_grad
 from kinone.core.tensor import Tensor
+from kinone.data.dataset import Subset
 from kinone.data.films import FINDINGS, NO_FINDING
 from kinone.data.image import Levels, read_gray, resized
-from kinone.data.module import PARTS
+from kinone.data.module import PARTS, ChestModule, Progress
+from kinone.data.transforms import Normalize
 from kinone.errors import DataError, FormatError, StateError
 from kinone.formats.checkpoint import load_checkpoint
 from kinone.nn.module import Module
 from kinone.optim import WeightAverage
+from kinone.random import Stream
 from kinone.training.assessment import Scores
 from kinone.training.config import RunConfig
-from kinone.training.films import Films, Progress, normalized, open_films
+from kinone.training.films import films_of
 from kinone.training.run_directory import RunDirectory, digest_in
 from kinone.training.scores import answers
 
@@ -69,7 +72,7 @@ class Trained:
         return cls(run, config, found.model.eval(), classes, file, digest_in(file), step, ended)
 
     # ------------------------------------------------------------------------------ the run's own films
-    def films(self, progress: Progress | None = None, folder: str | os.PathLike[str] | None = None) -> Films:
+    def films(self, progress: Progress | None = None, folder: str | os.PathLike[str] | None = None) -> ChestModule:
         """The films that the run was made with: where its configuration says, seen from here or from where it began.
 
         A `folder` in which they lie now goes before both.
@@ -83,7 +86,7 @@ class Trained:
                      if (path := getattr(machine, key)) and begun is not None and not Path(path).exists()}  # fmt: skip
         if folder is not None:
             elsewhere["cache"] = ""
-        return open_films(replace(self.config, machine=replace(machine, folder=str(place), **elsewhere)), progress)
+        return films_of(replace(self.config, machine=replace(machine, folder=str(place), **elsewhere)), progress)
 
     def _begun_in(self) -> Path | None:
         try:
@@ -92,25 +95,23 @@ class Trained:
             return None
         return Path(found) if isinstance(found, str) else None
 
-    def scores(self, films: Films, split: str, tick: Tick | None = None) -> Scores:
+    def scores(self, data: ChestModule, split: str, tick: Tick | None = None) -> Scores:
         """What it says of the films of a split; those that cannot be read are left out, not replaced."""
         if split not in PARTS:
             raise StateError("run", f"a split among {', '.join(PARTS)}", repr(split))
-        readable = [i for i in films.parts[split].tolist() if films.films.films[i].name not in films.films.replaced]
+        films = data.films
+        readable = [at for at in data.indices[split].tolist() if films.films[at].name not in films.replaced]
         if not readable:
             raise DataError("run", f"films in the {split} split", "none")
-        part = replace(films, parts={**films.parts, split: np.array(readable, np.int64)}).shown(split)
-        own = self.config
-        found = answers(self.model, part, own.loop.batch_size, workers=own.machine.workers, tick=tick or (lambda *_: 0))
-        patients = tuple(str(films.films.films[i].patient) for i in readable)
-        return Scores(split, self.classes, tuple(found.names), patients, found.labels == 1, logistic(found.logits))
+        found = answers(self.model, data.loader_of(Subset(films, readable)), tick=tick or (lambda *_: 0))
+        names, patients = zip(*((films.films[at].name, str(films.films[at].patient)) for at in readable), strict=True)
+        return Scores(split, self.classes, names, patients, found.labels == 1, logistic(found.logits))
 
     # ------------------------------------------------------------------------------ any film
     def picture(self, levels: Levels) -> NDArray[np.float32]:
         """A film of any size as the network takes it: (1, size, size)."""
         data = self.config.data
-        small = resized(levels, data.image_size)[None].astype(np.float32) / np.float32(255)
-        return normalized(small, data.mean, data.std)
+        return Normalize(data.mean, data.std)(resized(levels, data.image_size)[None], Stream("unused"))
 
     def probabilities(self, pictures: Sequence[NDArray[np.float32]]) -> NDArray[np.float64]:
         """Of each picture and finding (N, C)."""

@@ -75,25 +75,35 @@ def _rounded(coordinate: Any) -> Any:
 
 
 def _between(image: Any, y: Any, x: Any, fill: float | None) -> Any:
-    rows, columns = image.shape[-2:]
-    planes = image.reshape(-1, rows, columns)
-    least = 0 if fill is None else -1
-    y, x = (np.clip(at, least << _FINE, (n - 1 - least) << _FINE) for at, n in ((y, rows), (x, columns)))
-    edge = ((0, 0), (-least, 1 - least), (-least, 1 - least))
-    planes = np.pad(planes, edge, mode="edge") if fill is None else np.pad(planes, edge, constant_values=fill)
+    planes = image.reshape(-1, *image.shape[-2:])
+    if fill is not None:  # a border of it, which places beyond the edge come from
+        planes, y, x = (
+            np.pad(planes, ((0, 0), (1, 1), (1, 1)), constant_values=fill),
+            y + (1 << _FINE),
+            x + (1 << _FINE),
+        )
     kind, one = (np.int32, 1 << _FINE) if image.dtype == np.uint8 else (image.dtype.type, image.dtype.type(1))
-    part = np.array(one / (1 << _FINE), kind)
-    down, right = ((at & ((1 << _FINE) - 1)).astype(kind) * part for at in (y, x))
-    width = planes.shape[-1]
-    first = ((y >> _FINE) - least) * width + ((x >> _FINE) - least)
+    part = kind(one / (1 << _FINE))
+    (row, down, next_row), (column, right, next_column) = (
+        _placed(at, n, kind, part) for at, n in zip((y, x), planes.shape[-2:], strict=True)
+    )
     up, left = one - down, one - right
+    width = planes.shape[-1]
+    first, ways = row * width + column, (0, next_column, next_row * width, next_row * width + next_column)
     made = []
     for plane in planes.reshape(len(planes), -1).astype(kind, copy=False):
-        above = plane[first] * left + plane[first + 1] * right
-        below = plane[first + width] * left + plane[first + width + 1] * right
+        corners = [np.take(plane, first + way, mode="wrap") for way in ways]
+        above, below = corners[0] * left + corners[1] * right, corners[2] * left + corners[3] * right
         made.append(above * up + below * down)
     values = np.stack(made).reshape(image.shape)
     return ((values + (1 << 15)) >> 16).astype(np.uint8) if image.dtype == np.uint8 else values
+
+
+def _placed(at: Any, n: int, kind: Any, part: Any) -> tuple[Any, Any, int]:
+    """Of coordinates on an axis of n: the pixel before, the weight of the one after it, and how far away that is."""
+    at = np.minimum(np.maximum(at, 0), (n - 1) << _FINE)
+    first = np.minimum(at >> _FINE, max(n - 2, 0))  # the last pixel is the one after, with all of the weight
+    return first, (at - (first << _FINE)).astype(kind) * part, min(n - 1, 1)
 
 
 # ------------------------------------------------------------------------------ other sizes

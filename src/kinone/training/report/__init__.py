@@ -4,10 +4,10 @@ import os
 from pathlib import Path
 
 from kinone import __version__
+from kinone.data.module import Progress
 from kinone.errors import ArgumentError
 from kinone.formats.atomic import write_bytes
 from kinone.training.assessment import OperatingPoint
-from kinone.training.films import Progress
 from kinone.training.judging import Judgement, judged
 from kinone.training.report import findings, record, sections
 from kinone.training.report.page import document, escape

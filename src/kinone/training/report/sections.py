@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 
-from kinone.data.module import PARTS
 from kinone.training.assessment import Figure
 from kinone.training.judging import Judgement
 from kinone.training.progress import duration
@@ -109,7 +108,7 @@ def data(found: Judgement) -> str:
     if films is None:
         text = "The films are not on this machine, so their table is left out; the scores lie in the run’s folder."
         return f'<p class="soft">{text}</p>'
-    parts = {name: films.parts[name] for name in PARTS}
+    parts = films.indices
     patients = {name: len(set(films.films.patients[rows].tolist())) for name, rows in parts.items()}
     counts = {name: films.films.labels[rows].sum(0).astype(int) for name, rows in parts.items()}
     head = "".join(f"<th>{name}</th>" for name in parts)
