@@ -12,7 +12,8 @@ import pytest
 
 from kinone.cli import main
 from kinone.training.config import RunConfig, read_config
-from runs import arguments, command, films, finished, small
+from kinone.training.run_directory import read_metrics
+from runs import arguments, command, finished, small
 
 pytest.importorskip("cyclopts", reason="needs kinone[cli]")
 pytest.importorskip("cv2", reason="needs kinone[data]")
@@ -30,19 +31,18 @@ def kinone(capsys, monkeypatch):
     return run
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return films(tmp_path_factory.mktemp("data"))
-
-
-def test_the_commands_as_they_are_printed(kinone, folder, tmp_path, monkeypatch):
+def test_the_commands_as_they_are_printed(kinone, run_films, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    told = kinone("train", *arguments(small(folder)))
+    told = kinone("train", *arguments(small(run_films)))
     assert told.status == 0 and not told.err
     assert re.search(r"demo: films of 16×16, \d+ for train, \d+ for validation, \d+ for test; 14 findings", told.out)
     assert re.search(r"forecast: about .* and .*B", told.out)
     assert re.search(r"epoch +step +loss +val loss +val AUC", told.out) and "3/3" in told.out
     assert re.search(r"test: mean ROC-AUC 0\.\d+", told.out)
+    steps = [line for line in read_metrics(Path("runs/demo-1/metrics.jsonl")) if line["kind"] == "step"]
+    share = sum(s["waited"] for s in steps) / sum(s["waited"] + s["seconds"] for s in steps)
+    assert f"{len(steps)} steps in " in told.out and f"{share:.1%} of it waiting for films" in told.out
+    assert share < 0.02 or "--workers 1 prepares them ahead" in told.out
     commands = re.findall(r"^  kinone (\S.*?)  +\S", told.out, re.MULTILINE)
     assert len(commands) >= 3
     for words in commands:
@@ -51,15 +51,15 @@ def test_the_commands_as_they_are_printed(kinone, folder, tmp_path, monkeypatch)
     shutil.copytree("runs/demo-1", "runs/demo-2")
     same = kinone("diff", "runs/demo-1", "runs/demo-2")
     assert same.status == 0 and "byte for byte" in same.out
-    assert kinone("train", *arguments(small(folder)), "--max-steps", 1).status == 0
+    assert kinone("train", *arguments(small(run_films)), "--max-steps", 1).status == 0
     assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["demo-1", "demo-2", "demo-3"]
     other = kinone("diff", "runs/demo-1", "runs/demo-3")
     assert other.status == 1 and "loop.max_steps: 0 in A, 1 in B" in other.out
 
 
-def test_verify_and_replay_say_what_is_wrong(kinone, folder, tmp_path):
+def test_verify_and_replay_say_what_is_wrong(kinone, run_films, tmp_path):
     run = tmp_path / "run"
-    assert kinone("train", *arguments(small(folder)), "--run-dir", run).status == 0
+    assert kinone("train", *arguments(small(run_films)), "--run-dir", run).status == 0
     ledger = run / "ledger.jsonl"
     data = ledger.read_bytes()
     ledger.write_bytes(data.replace(b'"epoch":2', b'"epoch":3', 1))
@@ -100,9 +100,9 @@ def test_every_flag_is_a_setting(kinone):
         assert shown is not None and shown[1].strip() != repr(default), name
 
 
-def test_a_dry_run_writes_no_run(kinone, folder, tmp_path, monkeypatch):
+def test_a_dry_run_writes_no_run(kinone, run_films, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    told = kinone("train", *arguments(small(folder)), "--dry-run")
+    told = kinone("train", *arguments(small(run_films)), "--dry-run")
     assert told.status == 0 and "forecast" in told.out and "epoch " not in told.out
     assert not list(tmp_path.iterdir())
 
@@ -139,15 +139,15 @@ MISTAKES = [
 
 
 @pytest.mark.parametrize(("words", "message"), MISTAKES)
-def test_a_mistake_gets_one_line_and_exit_code_2(kinone, folder, tmp_path, monkeypatch, words, message):
+def test_a_mistake_gets_one_line_and_exit_code_2(kinone, run_films, tmp_path, monkeypatch, words, message):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "table.csv").write_text("Image Index,Finding,Follow-up #,Patient ID\n")
     (tmp_path / "bad.toml").write_text("[optimizer]\nlrr = 1\n")
-    shutil.copy(folder / "Data_Entry_2017_v2020.csv", "good.csv")
+    shutil.copy(run_films / "Data_Entry_2017_v2020.csv", "good.csv")
     before = sorted(tmp_path.rglob("*"))
     command, *rest = words.split()
     if command == "train" and "--dataset" not in rest:
-        rest += ["--dir", str(folder), "--set", "data.patients=24", "--image-size", "16"]
+        rest += ["--dir", str(run_films), "--set", "data.patients=24", "--image-size", "16"]
     told = kinone(command, *rest)
     assert told.status == 2
     assert re.search(message, told.err), told.err
@@ -155,17 +155,17 @@ def test_a_mistake_gets_one_line_and_exit_code_2(kinone, folder, tmp_path, monke
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_a_table_and_a_folder_of_images_of_ones_own(kinone, folder, tmp_path):
-    words = ["train", "--dataset", "nih", "--csv-file", folder / "Data_Entry_2017_v2020.csv", "--image-dir",
-             folder / "images", "--dir", tmp_path / "none", "--model", "lenet", "--image-size", 16, "--limit", 12,
+def test_a_table_and_a_folder_of_images_of_ones_own(kinone, run_films, tmp_path):
+    words = ["train", "--dataset", "nih", "--csv-file", run_films / "Data_Entry_2017_v2020.csv", "--image-dir",
+             run_films / "images", "--dir", tmp_path / "none", "--model", "lenet", "--image-size", 16, "--limit", 12,
              "--batch-size", 4, "--epochs", 1, "--set", f"machine.cache={tmp_path / 'cache'}"]  # fmt: skip
     told = kinone(*words, "--run-dir", tmp_path / "run")
     assert told.status == 0, told.err
     assert "nih: films of 16×16, 12 for train" in told.out
 
 
-def test_films_of_the_table_that_are_missing(kinone, folder, tmp_path):
-    place = Path(shutil.copytree(folder, tmp_path / "films"))
+def test_films_of_the_table_that_are_missing(kinone, run_films, tmp_path):
+    place = Path(shutil.copytree(run_films, tmp_path / "films"))
     next((place / "images").iterdir()).unlink()
     words = ["train", "--dataset", "nih", "--dir", place, "--model", "lenet", "--image-size", 16, "--batch-size", 8,
              "--max-steps", 1, "--run-dir", tmp_path / "run"]  # fmt: skip
@@ -175,8 +175,8 @@ def test_films_of_the_table_that_are_missing(kinone, folder, tmp_path):
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_signals_end_a_run_with_a_checkpoint(folder, tmp_path, number, status):
-    config = small(folder, loop={"epochs": 4000})
+def test_signals_end_a_run_with_a_checkpoint(run_films, tmp_path, number, status):
+    config = small(run_films, loop={"epochs": 4000})
     process = command("train", *arguments(config), "--run-dir", str(tmp_path / "run"), "--schedule", "constant")
     ledger = tmp_path / "run" / "ledger.jsonl"
     for _ in range(600):

@@ -15,24 +15,19 @@ from kinone.training.loop import Loop, Watcher
 from kinone.training.replay import replay, write_digests
 from kinone.training.run_directory import RunDirectory
 from kinone.training.session import begin
-from runs import films, small
+from runs import small
 
 pytest.importorskip("cv2", reason="needs kinone[data]")
 STEPS, CALLS = 3, 26  # of a step of LeNet: its operators and their rules
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return films(tmp_path_factory.mktemp("data"))
-
-
-def tiny(folder: Path, **sections: dict[str, Any]) -> Any:
-    return small(folder, **{"loop": {"max_steps": STEPS, "digest_every": 1}, **sections})
+def tiny(run_films: Path, **sections: dict[str, Any]) -> Any:
+    return small(run_films, **{"loop": {"max_steps": STEPS, "digest_every": 1}, **sections})
 
 
 @pytest.fixture(scope="module")
-def right(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
-    return begin(tiny(folder), tmp_path_factory.mktemp("runs") / "right").run
+def right(run_films: Path, tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
+    return begin(tiny(run_films), tmp_path_factory.mktemp("runs") / "right").run
 
 
 class Fault(Observer, Watcher):
@@ -76,12 +71,14 @@ SEEDS = [pytest.param(i, marks=() if i < 6 else pytest.mark.slow) for i in range
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_a_wrong_result_is_named_by_its_step_and_operator(folder: Path, right: RunDirectory, tmp_path: Path, seed: int):
+def test_a_wrong_result_is_named_by_its_step_and_operator(
+    run_films: Path, right: RunDirectory, tmp_path: Path, seed: int
+):
     step = int(Stream("step", seed).integers(1, low=1, high=STEPS + 1)[0])
     call = int(Stream("call", seed).integers(1, low=0, high=CALLS)[0])
     fault = Fault(step, call)
     with observing(fault):
-        wrong = begin(tiny(folder), tmp_path / "wrong", watchers=(fault,)).run
+        wrong = begin(tiny(run_films), tmp_path / "wrong", watchers=(fault,)).run
     assert fault.name
     digests: dict[int, list[Digest]] = {}
     with observing(fault):  # where it was made, its steps come out as its ledger says
@@ -102,8 +99,8 @@ def test_a_run_does_not_differ_from_itself(right: RunDirectory):
     assert difference(right.path, right.path) is None
 
 
-def test_what_was_set_up_otherwise_is_said(folder: Path, right: RunDirectory, tmp_path: Path):
-    other = begin(tiny(folder, optimizer={"lr": 0.002}), tmp_path / "other").run
+def test_what_was_set_up_otherwise_is_said(run_films: Path, right: RunDirectory, tmp_path: Path):
+    other = begin(tiny(run_films, optimizer={"lr": 0.002}), tmp_path / "other").run
     found = difference(right.path, other.path)
     assert found is not None and found.setup == ("optimizer.lr: 0.001 in A, 0.002 in B",)
     assert found.step == 1 and [words.split(":")[0] for words in found.words] == ["lr", "optimizer", "weights"]
@@ -111,8 +108,8 @@ def test_what_was_set_up_otherwise_is_said(folder: Path, right: RunDirectory, tm
     assert found.op.first.op == "AdamW step on features.0.weight" and found.op_step == 1
 
 
-def test_runs_of_other_seeds_part_at_the_first_samples(folder: Path, right: RunDirectory, tmp_path: Path):
-    other = begin(tiny(folder, loop={"max_steps": STEPS, "digest_every": 1, "seed": 1}), tmp_path / "other").run
+def test_runs_of_other_seeds_part_at_the_first_samples(run_films: Path, right: RunDirectory, tmp_path: Path):
+    other = begin(tiny(run_films, loop={"max_steps": STEPS, "digest_every": 1, "seed": 1}), tmp_path / "other").run
     found = difference(right.path, other.path)
     assert found is not None and found.step in (0, 1) and found.words
     assert np.array_equal(found.line, 3) or found.line == 2
@@ -120,8 +117,8 @@ def test_runs_of_other_seeds_part_at_the_first_samples(folder: Path, right: RunD
     assert shallow is not None and shallow.op is None and shallow.agrees == (None, None)
 
 
-def test_a_run_that_is_shorter(folder: Path, right: RunDirectory, tmp_path: Path):
-    other = begin(tiny(folder), tmp_path / "other").run
+def test_a_run_that_is_shorter(run_films: Path, right: RunDirectory, tmp_path: Path):
+    other = begin(tiny(run_films), tmp_path / "other").run
     lines = other.ledger.read_bytes().splitlines(keepends=True)
     other.ledger.write_bytes(b"".join(lines[:-2]))
     found = difference(right.path, other.path)

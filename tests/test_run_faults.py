@@ -20,22 +20,12 @@ from kinone.training.loop import progress_in
 from kinone.training.run_directory import Metrics, RunDirectory
 from kinone.training.session import begin, resume
 from kinone.training.verify import verify
-from runs import films, small
+from runs import small
 
 pytest.importorskip("cv2", reason="needs kinone[data]")
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return films(tmp_path_factory.mktemp("data"))
-
-
-@pytest.fixture(scope="module")
-def whole(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
-    return begin(small(folder), tmp_path_factory.mktemp("runs") / "whole").run
-
-
-def check(run: RunDirectory, whole: RunDirectory) -> None:
+def check(run: RunDirectory, whole_run: RunDirectory) -> None:
     """What must hold of a run at any moment."""
     named = run.named()
     if named:
@@ -46,20 +36,20 @@ def check(run: RunDirectory, whole: RunDirectory) -> None:
         assert (run.checkpoints / named.get("best", named["last"])).is_file()
     if run.ledger.is_file():
         lines = run.ledger.read_bytes().rpartition(b"\n")[0]
-        assert whole.ledger.read_bytes().startswith(lines)
+        assert whole_run.ledger.read_bytes().startswith(lines)
 
 
 def is_finished(run: RunDirectory) -> bool:
     return run.ledger.is_file() and ledger.read(run.ledger).is_closed
 
 
-def same(run: RunDirectory, whole: RunDirectory) -> None:
-    assert run.ledger.read_bytes() == whole.ledger.read_bytes()
-    assert run.checkpoint().read_bytes() == whole.checkpoint().read_bytes()
+def same(run: RunDirectory, whole_run: RunDirectory) -> None:
+    assert run.ledger.read_bytes() == whole_run.ledger.read_bytes()
+    assert run.checkpoint().read_bytes() == whole_run.checkpoint().read_bytes()
     assert not verify(run.path).faults
     left = {path.name for path in run.path.rglob("*") if path.is_file() and path.parent != run.checkpoints}
-    assert left == {path.name for path in whole.path.iterdir() if path.is_file()}, "no stale temporary files"
-    assert {path.name for path in run.checkpoints.iterdir()} == {path.name for path in whole.checkpoints.iterdir()}
+    assert left == {path.name for path in whole_run.path.iterdir() if path.is_file()}, "no stale temporary files"
+    assert {path.name for path in run.checkpoints.iterdir()} == {path.name for path in whole_run.checkpoints.iterdir()}
 
 
 # ------------------------------------------------------------------------------ SIGKILL
@@ -80,50 +70,50 @@ def forked(job: Callable[[], Any], seconds: float) -> bool:
     return not os.WIFSIGNALED(status)
 
 
-def killed(folder: Path, whole: RunDirectory, place: Path, kills: int, stream: Stream) -> int:
+def killed(run_films: Path, whole_run: RunDirectory, place: Path, kills: int, stream: Stream) -> int:
     """A run that is killed up to `kills` times, then left in peace; how often it was."""
     run, count = RunDirectory(place), 0
     begun = time.perf_counter()
-    begin(small(folder), place.with_name(f"{place.name}-timed"))
+    begin(small(run_films), place.with_name(f"{place.name}-timed"))
     took = time.perf_counter() - begun
     while not is_finished(run):
         workers = {"machine": {"workers": count % 3 // 2, "threads": 1}}
         has_begun = run.config_file.exists()
-        job = (lambda: resume(place, layers=(workers,))) if has_begun else (lambda: begin(small(folder), place))  # noqa: B023
+        job = (lambda: resume(place, layers=(workers,))) if has_begun else (lambda: begin(small(run_films), place))  # noqa: B023
         if count == kills:
             job()
         elif not forked(job, float(stream.uniform(1)[0]) * took):
             count += 1
         if run.config_file.exists():
-            check(run, whole)
-    same(run, whole)
+            check(run, whole_run)
+    same(run, whole_run)
     return count
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="kills processes that were forked")
 def test_a_run_that_is_killed_at_random_moments_ends_with_the_same_bits(
-    folder: Path, whole: RunDirectory, tmp_path: Path
+    run_films: Path, whole_run: RunDirectory, tmp_path: Path
 ):  # fmt: skip
     stream, count, runs = Stream("kills"), 0, 0
     while count < 30:
-        count += killed(folder, whole, tmp_path / str(runs), 10, stream)
+        count += killed(run_films, whole_run, tmp_path / str(runs), 10, stream)
         runs += 1
     assert runs >= 3
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="kills processes that were forked")
-def test_a_thousand_kills(folder: Path, whole: RunDirectory, tmp_path: Path):
+def test_a_thousand_kills(run_films: Path, whole_run: RunDirectory, tmp_path: Path):
     stream, count, runs = Stream("kills", seed=1), 0, 0
     while count < 1000:
-        count += killed(folder, whole, tmp_path / str(runs), 12, stream)
+        count += killed(run_films, whole_run, tmp_path / str(runs), 12, stream)
         runs += 1
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
-def test_what_was_forked_from_a_run_does_not_hold_its_folder(whole: RunDirectory):
+def test_what_was_forked_from_a_run_does_not_hold_its_folder(whole_run: RunDirectory):
     reader, writer = os.pipe()
-    with whole.held():
+    with whole_run.held():
         child = os.fork()
         if child == 0:
             os.write(writer, b"here")
@@ -131,7 +121,7 @@ def test_what_was_forked_from_a_run_does_not_hold_its_folder(whole: RunDirectory
             os._exit(0)
     try:
         assert os.read(reader, 4) == b"here"
-        with whole.held():
+        with whole_run.held():
             pass
     finally:
         os.kill(child, signal.SIGKILL)
@@ -204,9 +194,9 @@ KINDS = [(errno.ENOSPC, False), (errno.EIO, False), (errno.ENOSPC, True)]
 @pytest.mark.parametrize("step", [19, pytest.param(1, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(("number", "is_torn"), KINDS, ids=["full", "EIO", "torn"])
 def test_whatever_write_fails_the_run_goes_on_with_the_same_bits(
-    folder: Path, whole: RunDirectory, tmp_path: Path, number: int, is_torn: bool, step: int
+    run_films: Path, whole_run: RunDirectory, tmp_path: Path, number: int, is_torn: bool, step: int
 ):  # fmt: skip
-    config, at, faults, place = small(folder), 1, 0, tmp_path / "run"
+    config, at, faults, place = small(run_films), 1, 0, tmp_path / "run"
     while True:
         disk = Disk(at, number, is_torn)
         with pytest.MonkeyPatch.context() as patch:
@@ -219,21 +209,21 @@ def test_whatever_write_fails_the_run_goes_on_with_the_same_bits(
         faults += 1
         run = RunDirectory(place)
         if run.config_file.exists():
-            check(run, whole)
+            check(run, whole_run)
             with pytest.MonkeyPatch.context() as patch:
                 Disk(11, number, is_torn).install(patch)  # once more, unless so little is left to write
                 with suppress(StateError):
                     resume(place)
-            check(run, whole)
+            check(run, whole_run)
             if not is_finished(run):
                 resume(place)
-            same(run, whole)
+            same(run, whole_run)
         place, at = tmp_path / f"run-{at}", at + step
     assert faults >= 6
     assert disk.calls < at, "every part of the run had its turn"
 
 
-def test_a_folder_in_which_nothing_can_be_written(folder: Path, tmp_path: Path):
+def test_a_folder_in_which_nothing_can_be_written(run_films: Path, tmp_path: Path):
     (tmp_path / "file").write_text("no folder")
     with pytest.raises(KinoneError, match=r"a folder .* that can be made"):
-        begin(small(folder), tmp_path / "file" / "run")
+        begin(small(run_films), tmp_path / "file" / "run")

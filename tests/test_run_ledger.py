@@ -17,25 +17,20 @@ from kinone.training.replay import replay
 from kinone.training.run_directory import RunDirectory, digest_in
 from kinone.training.session import begin, resume
 from kinone.training.verify import verify
-from runs import films, small
+from runs import small
 
 pytest.importorskip("cv2", reason="needs kinone[data]")
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return films(tmp_path_factory.mktemp("data"))
+def whole(run_films: Path, tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
+    return begin(small(run_films, machine={"keep": 0}), tmp_path_factory.mktemp("runs") / "whole").run
 
 
 @pytest.fixture(scope="module")
-def whole(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
-    return begin(small(folder, machine={"keep": 0}), tmp_path_factory.mktemp("runs") / "whole").run
-
-
-@pytest.fixture(scope="module")
-def short(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
+def short(run_films: Path, tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
     """Two steps: a ledger of eight lines."""
-    config = small(folder, loop={"max_steps": 2, "digest_every": 1}, machine={"keep": 0})
+    config = small(run_films, loop={"max_steps": 2, "digest_every": 1}, machine={"keep": 0})
     return begin(config, tmp_path_factory.mktemp("runs") / "short").run
 
 
@@ -215,7 +210,7 @@ def test_a_replay_without_checkpoints_begins_at_the_beginning(whole: RunDirector
     assert found.is_equal and found.start == "the beginning"
 
 
-def test_a_replay_of_a_run_that_was_interrupted(folder: Path, whole: RunDirectory, tmp_path: Path):
+def test_a_replay_of_a_run_that_was_interrupted(run_films: Path, whole: RunDirectory, tmp_path: Path):
     run = copied(whole, tmp_path / "run")
     lines = run.ledger.read_bytes().splitlines(keepends=True)
     run.ledger.write_bytes(b"".join(lines[:12]))
@@ -235,10 +230,10 @@ def test_a_loss_off_by_one_ulp_is_named(whole: RunDirectory, tmp_path: Path):
     assert len(found.differences) == 1 and found.differences[0].startswith("loss: 0x1.")
 
 
-def test_data_that_is_other(whole: RunDirectory, folder: Path, tmp_path: Path):
+def test_data_that_is_other(whole: RunDirectory, run_films: Path, tmp_path: Path):
     run = copied(whole, tmp_path / "run")
     shutil.rmtree(run.checkpoints)
-    place = Path(shutil.copytree(folder, tmp_path / "films"))
+    place = Path(shutil.copytree(run_films, tmp_path / "films"))
     films_in = sorted((place / "images").iterdir())
     films_in[0].write_bytes(films_in[1].read_bytes())
     shutil.rmtree(place / "cache", ignore_errors=True)
@@ -274,20 +269,21 @@ def test_runs_of_another_profile_or_version_are_refused(short: RunDirectory, who
 
 
 def test_a_run_of_other_sources_can_be_replayed(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run_films: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):  # fmt: skip
     with monkeypatch.context() as patch:
         patch.setattr("kinone.training.session.digest_of_sources", lambda: "0" * 64)
-        run = begin(small(folder, loop={"max_steps": 2}), tmp_path / "run").run
+        run = begin(small(run_films, loop={"max_steps": 2}), tmp_path / "run").run
     found = replay(run.path)
     assert found.is_equal and found.has_other_sources
     assert (
-        begin(small(folder, loop={"max_steps": 2}), tmp_path / "own").run.ledger.read_bytes() != run.ledger.read_bytes()
+        begin(small(run_films, loop={"max_steps": 2}), tmp_path / "own").run.ledger.read_bytes()
+        != run.ledger.read_bytes()
     )
     assert verify(run.path).numbers == verify(tmp_path / "own").numbers, "which says that they compute the same"
 
 
-def test_resuming_with_a_changed_configuration_is_refused(folder: Path, short: RunDirectory, tmp_path: Path):
+def test_resuming_with_a_changed_configuration_is_refused(run_films: Path, short: RunDirectory, tmp_path: Path):
     run = copied(short, tmp_path / "run")
     rechained(run, lines_of(run)[:-2])
     before = run.ledger.read_bytes()

@@ -14,6 +14,7 @@ from kinone.training.progress import duration
 from kinone.training.task import memory
 
 _HEAD = ("epoch", "step", "loss", "val loss", "val AUC", "lr", "films/s", "time", "memory")
+_MUCH = 0.02  # of the time of steps, spent in waiting for films
 _WIDTHS = (7, 7, 8, 9, 9, 9, 8, 7, 9)
 
 
@@ -42,6 +43,7 @@ class Display(Watcher):
 
     def on_start(self, loop: Loop) -> None:
         self.begun, self.first = time.perf_counter(), loop.step
+        self.took = self.waited = 0.0
         self._epoch_begins()
         if self.has_table and not loop.is_over:
             self.out.print(Text(_row(_HEAD), TITLE))
@@ -55,7 +57,9 @@ class Display(Watcher):
         )
 
     def on_step(self, loop: Loop, values: dict[str, Any]) -> None:
-        self.films, self.spent = self.films + values["samples"], self.spent + values["seconds"] + values["waited"]
+        took = values["seconds"] + values["waited"]
+        self.films, self.spent, self.took = self.films + values["samples"], self.spent + took, self.took + took
+        self.waited += values["waited"]
         self.lr = values["lr"]
         done = (loop.step - 1) % loop.task.batches + 1
         left = (time.perf_counter() - self.begun) / (loop.step - self.first) * (loop.task.steps - loop.step)
@@ -82,6 +86,8 @@ class Display(Watcher):
             return
         auc = "undefined" if metrics["auc"] is None else f"{metrics['auc']:.4f}"
         lost = [name for name, value in metrics["aucs"].items() if value is None]
+        if loop.step > self.first:
+            self.out.print(Text("\n" + self._spent(loop), DIM))
         self.out.print(Text(f"\ntest: mean ROC-AUC {auc}, loss {metrics['loss']:.4f}", TITLE)
                        + Text(f" (the weights of epoch {loop.best['epoch']})", DIM))  # fmt: skip
         for name, value in sorted(metrics["aucs"].items(), key=lambda pair: -1 if pair[1] is None else -pair[1]):
@@ -92,6 +98,12 @@ class Display(Watcher):
             self.out.print(
                 Text(f"  undefined, since the test part has no such film or no other: {', '.join(lost)}", DIM)
             )
+
+    def _spent(self, loop: Loop) -> str:
+        """How long the steps of this process took, and how much of that was waiting."""
+        share, workers = self.waited / self.took, loop.config.machine.workers
+        hint = f": --workers {workers + 1} prepares them ahead" if share >= _MUCH else ""
+        return f"{loop.step - self.first} steps in {duration(self.took)}, {share:.1%} of it waiting for films{hint}"
 
     def _show(self, what: str, done: int, of: int, text: str) -> None:
         self.bar.update(self.task, description=what, completed=done, total=of, text=text, visible=True)

@@ -180,7 +180,7 @@ class RunConfig:
 
 
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {
-    "nih": {"data": {"image_size": 224}, "loop": {"epochs": 30}},
+    "nih": {"data": {"image_size": 224}, "loop": {"epochs": 30}, "machine": {"workers": 1}},
 }
 """What is different by default for a data set."""
 
