@@ -18,8 +18,7 @@ class Backend(Protocol):
     def mean_pool(self, x: Any) -> Any: ...
     def linear(self, x: Any, w: Any, b: Any) -> Any: ...
     def relu(self, x: Any) -> Any: ...
-    def silu(self, x: Any) -> Any: ...
-    def sigmoid(self, x: Any) -> Any: ...
+    def excite(self, x: Any, w1: Any, b1: Any, w2: Any, b2: Any) -> Any: ...
     def gelu(self, x: Any) -> Any: ...
     def layer_norm(self, x: Any, w: Any, b: Any) -> Any: ...
     def attention(self, q: Any, k: Any, v: Any) -> Any: ...
@@ -68,11 +67,9 @@ class Kinone:
     def relu(self, x: Any) -> Any:
         return self.kn.relu(x)
 
-    def silu(self, x: Any) -> Any:
-        return self.kn.silu(x)
-
-    def sigmoid(self, x: Any) -> Any:
-        return self.kn.sigmoid(x)
+    def excite(self, x: Any, w1: Any, b1: Any, w2: Any, b2: Any) -> Any:
+        w1, w2 = (w.reshape(w.shape[:2]) for w in (w1, w2))
+        return self.kn.squeeze_excitation(x, w1, w2, b1, b2)[0]
 
     def gelu(self, x: Any) -> Any:
         return self.kn.gelu(x)
@@ -163,11 +160,9 @@ class Torch:
     def relu(self, x: Any) -> Any:
         return self.F.relu(x)
 
-    def silu(self, x: Any) -> Any:
-        return self.F.silu(x)
-
-    def sigmoid(self, x: Any) -> Any:
-        return self.torch.sigmoid(x)
+    def excite(self, x: Any, w1: Any, b1: Any, w2: Any, b2: Any) -> Any:
+        gate = self.F.silu(self.conv(self.mean_pool(x), w1, b1), inplace=True)
+        return x * self.torch.sigmoid(self.conv(gate, w2, b2))
 
     def gelu(self, x: Any) -> Any:
         return self.F.gelu(x)

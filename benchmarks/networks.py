@@ -76,9 +76,7 @@ def efficientnet_b0(b: Any, channels: int, classes: int = 1000) -> Forward:
             y = x if expand is None else b.norm(b.conv(x, expand[0]), *expand[1:], "silu")
             y = b.conv(y, depth[0], stride=stride, padding=kernel // 2, groups=y.shape[1])
             y = b.norm(y, *depth[1:], "silu")
-            gate = b.silu(b.conv(b.mean_pool(y), squeeze[0], squeeze[1]))
-            y = y * b.sigmoid(b.conv(gate, squeeze[2], squeeze[3]))
-            x = b.norm(b.conv(y, project[0]), *project[1:], "none", x if is_residual else None)
+            x = b.norm(b.conv(b.excite(y, *squeeze), project[0]), *project[1:], "none", x if is_residual else None)
         x = b.norm(b.conv(x, last[0]), *last[1:], "silu")
         return b.linear(b.mean_pool(x).reshape(len(x), -1), *head)
 

@@ -93,7 +93,8 @@ class Applied(nn.Module):
 
 def test_what_the_operators_of_no_product_count():
     counted = {"conv1d", "conv2d", "conv3d", "conv2d_activated", "conv_transpose1d", "conv_transpose2d", "linear",
-               "conv_transpose3d", "matmul", "einsum", "attention", "rnn", "gru_gates", "lstm_gates"}  # fmt: skip
+               "conv_transpose3d", "matmul", "einsum", "attention", "rnn", "gru_gates", "lstm_gates",
+               "squeeze_excitation"}  # fmt: skip
     others = [op for name, op in ops.ALL_OPS.items() if name not in counted]
     assert len(others) > 100
     assert not any(multiply_adds(op, [(2, 3)] * 4, op.defaults, (2, 3)) for op in others)

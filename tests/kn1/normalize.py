@@ -166,7 +166,12 @@ def batch_norm_inference_backward(
     return *(_rounded(part, x.dtype) for part in parts), g_residual
 
 
-_FUNCTIONS = (norm_forward, norm_backward, batch_norm_inference_forward, batch_norm_inference_backward)
+def affine(x, w, b=None):
+    y = _doubles(x) * _doubles(w)
+    return _rounded(y if b is None else y + _doubles(b), x.dtype)
+
+
+_FUNCTIONS = (norm_forward, norm_backward, batch_norm_inference_forward, batch_norm_inference_backward, affine)
 KERNELS = {f.__name__: f for f in _FUNCTIONS}
 
 
@@ -198,6 +203,9 @@ def case(rng, dtype, most):
         weights = [n if rng.random() < 0.5 else 1 for n in shape]
     while kind == "layer" and weights and weights[0] == 1 and rng.random() < 0.8:
         weights = weights[1:]
+    if name == "affine":
+        repeated = [1 if rng.random() < 0.5 else n for n in shape]
+        return name, (some(shape), some(repeated), some(repeated) if rng.random() < 0.5 else None), {}
     w, b = (some(weights) if rng.random() < 0.8 else None for _ in range(2))
     x, eps = some(shape), float(10 ** rng.uniform(-8, 0))
     has_residual, activation = bool(rng.random() < 0.4), str(rng.choice(["none", "relu", "silu"]))
@@ -254,3 +262,4 @@ def digest_calls():
         yield f"{kind} silu", "batch_norm_inference_forward", (x, mean, mean**2, w, w, 1e-5, None, "silu"), {}
         call = (x, x, mean, mean**2, w, (0, 2), 1e-5, None, False, w, None, "silu")
         yield f"{kind} silu", "batch_norm_inference_backward", call, {}
+        yield kind, "affine", (x, x[:, :, :1], x[:, :, 1:2]), {}

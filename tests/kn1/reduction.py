@@ -26,6 +26,10 @@ def sum(x, axis, keepdims):
     return _rounded(lane_sum(x, axis, keepdims), x)
 
 
+def product_sum(a, b, axis, keepdims):
+    return _rounded(lane_sum(_doubles(a) * _doubles(b), axis, keepdims), a)
+
+
 def mean(x, axis, keepdims):
     return _rounded(lane_sum(x, axis, keepdims) / _count(x, axis), x)
 
@@ -92,7 +96,8 @@ def cumulative_prod(x, axis):
     return _rounded(np.cumprod(_doubles(x), axis), x)
 
 
-KERNELS = {f.__name__: f for f in (sum, mean, prod, var, std, logsumexp, vector_norm, cumulative_sum, cumulative_prod)}
+_FUNCTIONS = (sum, product_sum, mean, prod, var, std, logsumexp, vector_norm, cumulative_sum, cumulative_prod)
+KERNELS = {f.__name__: f for f in _FUNCTIONS}
 
 
 def case(rng, dtype, most):
@@ -111,6 +116,8 @@ def case(rng, dtype, most):
         return name, (x, int(rng.integers(rank))), {}
     axis = None if rng.random() < 0.2 else tuple(int(a) for a in np.flatnonzero(rng.random(rank) < 0.6))
     keepdims = bool(rng.integers(2))
+    if name == "product_sum":
+        return name, (x, laid_out(rng, numbers(rng, shape, dtype)), axis, keepdims), {}
     if name in ("var", "std"):
         return name, (x, axis, float(rng.choice([0, 1, 0.5])), keepdims), {}
     return (
@@ -130,6 +137,7 @@ def digest_calls():
             for layout, y in (("", x), (" channels-last", np.moveaxis(np.moveaxis(x, 1, -1).copy(), -1, 1))):
                 yield f"{kind} {axis}{layout}", "sum", (y, axis, False), {}
                 yield f"{kind} {axis}{layout}", "var", (y, axis, 1.0, True), {}
+                yield f"{kind} {axis}{layout}", "product_sum", (y, x[::-1], axis, False), {}
         long = rng.standard_normal(300_001).astype(dtype)
         for name, more in (("mean", ()), ("prod", ()), ("vector_norm", (2.0,))):
             yield f"{kind} long", name, (long, None, False, *more), {}

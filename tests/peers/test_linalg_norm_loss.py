@@ -182,6 +182,19 @@ def test_normalize(ord, axis):
     )
 
 
+@pytest.mark.parametrize("places", [(), (5,), (40, 30)])
+@pytest.mark.parametrize("has_bias", [True, False])
+def test_squeeze_excitation(places, has_bias):
+    shapes = [(2, 6, *places), (3, 6), (6, 3), *([(3,), (6,)] if has_bias else [])]
+
+    def twin(x, w1, w2, b1=None, b2=None):
+        m = x.mean(tuple(range(2, x.ndim))) if places else x
+        s = torch.sigmoid(F.linear(F.silu(F.linear(m, w1, b1)), w2, b2))
+        return x * s.reshape(*s.shape, *(1 for _ in places)), m, s
+
+    compare(kn.squeeze_excitation, twin, *normals(29, *shapes))
+
+
 # ---------------------------------------------------------------------------------- attention
 @pytest.mark.parametrize(
     "shapes",

@@ -22,7 +22,7 @@ from kinone.nn import (
     StochasticDepth,
 )
 from kinone.nn.transfer import load_pretrained
-from kinone.ops import flatten, sigmoid, silu
+from kinone.ops import flatten, squeeze_excitation
 from kinone.random import stream
 
 # Of B0: expansion, kernel, stride, channels before and after, blocks.
@@ -75,15 +75,18 @@ class ConvNormActivation(Sequential):
 
 
 class SqueezeExcitation(Module):
-    """y = x · σ(fc₂(silu(fc₁(mean x)))): a gate for each channel, computed from the means of all."""
+    """y = x · σ(fc₂(silu(fc₁(mean x)))): a gate for each channel, computed from the means of all.
+
+    The two convolutions hold weights of 1×1; one operator does the work of all.
+    """
 
     def __init__(self, input_channels: int, squeeze_channels: int) -> None:
-        self.avgpool = AdaptiveAvgPool2d(1)
         self.fc1 = _conv(input_channels, squeeze_channels, 1)
         self.fc2 = _conv(squeeze_channels, input_channels, 1)
 
     def forward(self, x: Any) -> Any:
-        return x * sigmoid(self.fc2(silu(self.fc1(self.avgpool(x)))))
+        w1, w2 = (flatten(fc.weight, start_axis=1) for fc in (self.fc1, self.fc2))
+        return squeeze_excitation(x, w1, w2, self.fc1.bias, self.fc2.bias)[0]
 
 
 class MBConv(Module):

@@ -38,6 +38,8 @@ def multiply_adds(op: Any, shapes: Sequence[Shape], attrs: Mapping[str, Any], y:
         case "attention":  # q·kᵀ, then its softmax times v
             (length, features), values = shapes[1][-2:], y[-1]
             return prod(y[:-1]) * length * (features + values)
+        case "squeeze_excitation":
+            return shapes[0][0] * (prod(shapes[1]) + prod(shapes[2]))
         case "rnn" | "gru_gates" | "lstm_gates":
             named = dict(zip(op.inputs, shapes, strict=False))
             return prod(shapes[0][:2]) * (prod(named["w_ih"]) + prod(named["w_hh"]))
@@ -61,7 +63,7 @@ def backward_share(op: str, needs: Sequence[bool]) -> float:
     """The multiply-adds of a rule as a multiple of those of its operator; `needs` says which inputs need gradients."""
     if op == "attention":
         return 2.5 if any(needs) else 0.0  # the scores are computed again, then four products
-    if op in ("rnn", "gru_gates", "lstm_gates"):
+    if op in ("rnn", "gru_gates", "lstm_gates", "squeeze_excitation"):
         return 2.0 if any(needs) else 0.0
     return float(sum(needs[:2]) if op != "einsum" else sum(needs))
 

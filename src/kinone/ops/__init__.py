@@ -24,6 +24,7 @@ from kinone.ops import (
     cumulative,
     diagonals,
     drop,
+    excite,
     exponential,
     function,
     index,
@@ -46,7 +47,7 @@ from kinone.ops import (
 FAMILIES: tuple[ModuleType, ...] = (
     arithmetic, rounding, exponential, trigonometric, compare, activation, rectifier, reduce, cumulative, shape,
     arrange, index, diagonals, order, linalg, contraction, convolution, columns, pool, resize, adaptive,
-    norms, batch_norms, attend, recurrent, ctc, loss, drop, create, jacobians, function,
+    norms, batch_norms, excite, attend, recurrent, ctc, loss, drop, create, jacobians, function,
 )  # fmt: skip
 
 

@@ -265,6 +265,13 @@ nb::object batch_norm_inference_forward(nb::handle x, nb::handle mean, nb::handl
   return f(call, x, mean, var, w, b, eps, residual, activation_of(activation));
 }
 
+nb::object affine(nb::handle x, nb::handle w, nb::handle b) {
+  Call call("affine", x, others(x, w));
+  if (!call.is_ours || !call.takes(w) || !call.takes(b) || call.weights != Weights::own) return left_to_reference();
+  auto f = call.type == 'f' ? inference_forward<float> : inference_forward<double>;
+  return f(call, x, nb::none(), nb::none(), w, b, 0, nb::none(), Activation::none);
+}
+
 template <class T>
 nb::object inference_backward(Call& call, nb::handle g, nb::handle x, nb::handle mean, nb::handle var, nb::handle w,
                               double eps, const Made& made, bool has_residual, nb::handle b) {
@@ -314,6 +321,7 @@ void add_normalize(nb::module_& m) {
   m.def("batch_norm_inference_backward", batch_norm_inference_backward, "g"_a, "x"_a, "mean"_a, "var"_a, "w"_a.none(),
         "axes"_a, "eps"_a, "y"_a = none, "has_residual"_a = false, "b"_a = none, "residual"_a = none,
         "activation"_a = "none");
+  m.def("affine", affine, "x"_a, "w"_a, "b"_a = none);
   add_softmax(m);
 }
 

@@ -265,7 +265,10 @@ void backward_of_rows(const Norm<T>& n) {
 // ---------------------------------------------------------------------------------- statistics that are given
 template <class T>
 void set_given(const Norm<T>& n, const Coefficients& k) {
-  for (Index at = size(n.kept); at-- > 0;) k.mean[at] = n.mean[at], k.r[at] = 1 / sqrt(double(n.var[at]) + n.eps);
+  for (Index at = size(n.kept); at-- > 0;) {
+    k.mean[at] = n.mean ? n.mean[at] : 0;
+    k.r[at] = n.var ? 1 / sqrt(double(n.var[at]) + n.eps) : 1;
+  }
 }
 
 template <Second SECOND, class T>

@@ -28,7 +28,7 @@ struct Norm {
   Weights weights;
 
   const T *x, *w, *b, *residual;  // the last three may be null, here and below
-  T *y, *mean, *var;              // or the statistics are given: for inference, and backward through silu
+  T *y, *mean, *var;  // or the statistics are given: for inference (none: μ = 0, r = 1), and backward through silu
 
   const T *g, *g_mean, *g_var;
   T *gx, *g_residual;      // g_residual: g as the activation lets it through

@@ -11,6 +11,7 @@ from kinone.kernels.precision import widened
 from kinone.kernels.reduction.reference import sum
 
 __all__ = [
+    "affine",
     "batch_norm_inference_backward",
     "batch_norm_inference_forward",
     "log_softmax_backward",
@@ -138,6 +139,12 @@ def batch_norm_inference_forward(
     """y = act(w·(x − μ)/√(σ² + ε) + b + residual) with μ and σ² given; the activation is "none", "relu" or "silu"."""
     scale = (1.0 if w is None else widened(w)) / np.sqrt(widened(var) + eps)
     return _activated((widened(x) - mean) * scale, b, residual, activation).astype(x.dtype, copy=False)
+
+
+def affine(x: Array, w: Array, b: Array | None = None) -> Array:
+    """y = w·x + b, rounded once; w and b have as many axes as x, and one number where they are repeated."""
+    y = widened(x) * w
+    return (y if b is None else y + b).astype(x.dtype, copy=False)
 
 
 def batch_norm_inference_backward(

@@ -2,6 +2,7 @@
 // result rounded once, to the type of x:
 //
 //   sum, mean     Σ x,  Σ x / n
+//   product_sum   Σ a·b
 //   prod          the lane sum with × for + and 1 for +0
 //   var           (Σ t² − Σt·(Σt/n)) / (n − correction), t = x − x₀, x₀ the first of the numbers; 0 if that is negative
 //   std           √var of x/p, times p, the largest power of two up to max |x|: no square over- or underflows
@@ -27,6 +28,10 @@ struct Plain {
   using Join = Add;
   const double* parameters[1] = {};
   void operator()(const Doubles* x, Doubles, const Doubles*, Doubles* t) const { t[0] = x[0]; }
+};
+
+struct Product : Plain {
+  void operator()(const Doubles* x, Doubles, const Doubles*, Doubles* t) const { t[0] = x[0] * x[1]; }
 };
 
 struct Factor : Plain {
@@ -89,8 +94,8 @@ inline double scale_of(double size) {
   return 1 / __builtin_bit_cast(double, bits);
 }
 
-template <class T, class Term, class F>
-void each(const Reduce<T>& r, const Term& term, double* room, const F& f) {
+template <class T, int SOURCES, class Term, class F>
+void each(const Reduce<T, SOURCES>& r, const Term& term, double* room, const F& f) {
   auto finish = [&](Index o, const double* s, double) { r.y[o] = one_nan(T(f(o, s))); };
   reduce(r.x, term, room, finish);
 }
@@ -160,6 +165,12 @@ void of_kind(const Reduce<T>& r) {
   each(r, Spread<false>{}, room, [&](Index, const double* s) { return variance(s); });
 }
 
+template <class T>
+void sum_of_products(const Reduce<T, 2>& r) {
+  double* room = reinterpret_cast<double*>(workspace(waiting<Product>(r.x) * sizeof(double)));
+  each(r, Product{}, room, [](Index, const double* s) { return *s; });
+}
+
 // ---------------------------------------------------------------------------------- running sums and products
 // `count` lines at once, so that they need not wait for each other's additions: side by side or at steps[] from x and y.
 template <class Join, bool IS_SIDE_BY_SIDE, class T>
@@ -197,6 +208,8 @@ void running(const Running<T>& r) {
 
 }  // namespace
 
+void product_sum(const Reduce<float, 2>& r) { sum_of_products(r); }
+void product_sum(const Reduce<double, 2>& r) { sum_of_products(r); }
 void reduction(const Reduce<float>& r) { of_kind(r); }
 void reduction(const Reduce<double>& r) { of_kind(r); }
 void cumulative(const Running<float>& r) { r.is_product ? running<Multiply>(r) : running<Add>(r); }

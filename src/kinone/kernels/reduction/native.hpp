@@ -9,10 +9,10 @@ namespace kinone {
 enum class Reduction { sum, mean, var, std, prod, logsumexp, vector_norm };
 
 // y, which lies in the order of the kept axes, of x.
-template <class T>
+template <class T, int SOURCES = 1>
 struct Reduce {
   Reduction kind;
-  Operands<T, 1> x;
+  Operands<T, SOURCES> x;
   T* y;
   double number;  // var and std: the correction; vector_norm: its order
 };
@@ -30,6 +30,8 @@ struct Running {
 KINONE_IN_EACH_ISA(
   void reduction(const Reduce<float>&);
   void reduction(const Reduce<double>&);
+  void product_sum(const Reduce<float, 2>&);
+  void product_sum(const Reduce<double, 2>&);
   void cumulative(const Running<float>&);
   void cumulative(const Running<double>&);
 )

@@ -7,7 +7,9 @@ from numpy.typing import NDArray
 
 from kinone.kernels.precision import widened
 
-__all__ = ["cumulative_prod", "cumulative_sum", "logsumexp", "mean", "prod", "std", "sum", "var", "vector_norm"]
+__all__ = [
+    "cumulative_prod", "cumulative_sum", "logsumexp", "mean", "prod", "product_sum", "std", "sum", "var", "vector_norm",
+]  # fmt: skip
 
 Array = NDArray[Any]
 Axis = tuple[int, ...] | None
@@ -16,6 +18,11 @@ Axis = tuple[int, ...] | None
 def sum(x: Array, axis: Axis, keepdims: bool) -> Array:
     """y = Σ x over `axis`; integers add up in 64 bits."""
     return _narrowed(np.add.reduce(widened(x), axis=axis, keepdims=keepdims), x)
+
+
+def product_sum(a: Array, b: Array, axis: Axis, keepdims: bool) -> Array:
+    """y = Σ a·b over `axis`, a and b of one shape, without an array of the products."""
+    return _narrowed(np.add.reduce(widened(a) * widened(b), axis=axis, keepdims=keepdims), a)
 
 
 def mean(x: Array, axis: Axis, keepdims: bool) -> Array:
