@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 
+from kinone.kernels.random import reference as random
 from kn1.arithmetic import FMA, laid_out, lane_sum, numbers, one_nan
 from kn1.gemm import CHUNK
 from kn1.softmax import exponentials, largest, ln
@@ -51,7 +52,7 @@ def _each(f, outputs):
     """f for each sequence of the batch."""
 
     def kernel(*args):
-        *arrays, is_causal, scale, _, _ = args
+        *arrays, is_causal, scale, p, key = args
         with np.errstate(all="ignore"):
             q, k, v, mask = arrays[-4:] if len(arrays) == 4 else arrays[2:6]
             batch = np.broadcast_shapes(*(x.shape[:-2] for x in (q, k, v)))
@@ -60,9 +61,11 @@ def _each(f, outputs):
             if mask is not None:
                 mask = np.broadcast_to(mask, (*batch, shapes[0][0], shapes[1][0]))
             found = []
-            for i in np.ndindex(batch):
+            each = shapes[0][0] * shapes[1][0]
+            for number, i in enumerate(np.ndindex(batch)):
+                drop = _dropout(p, key, number * each)
                 rest = [] if len(arrays) == 4 else [x[i] for x in (arrays[0], arrays[1], arrays[6])]
-                found.append(f(q[i], k[i], v[i], None if mask is None else mask[i], is_causal, scale, *rest))
+                found.append(f(q[i], k[i], v[i], None if mask is None else mask[i], is_causal, scale, drop, *rest))
         dtype, (n, d), (s, _), (_, e) = q.dtype, *shapes
         ends = {"y": (n, e), "lse": (n,), "gq": (n, d), "gk": (s, d), "gv": (s, e), "g_mask": (n, s)}
         y = tuple(
@@ -74,24 +77,36 @@ def _each(f, outputs):
     return kernel
 
 
-def forward(q, k, v, mask, is_causal, scale):
+def _dropout(p, key, start):
+    """D of a sequence whose elements take theirs of the noise from `start` on."""
+
+    def drop(s):
+        if not p:
+            return s
+        kept = random.bernoulli(*key, start, s.size, 1 - p).reshape(s.shape)
+        return np.where(kept, one_nan(s / s.dtype.type(1 - p)), np.zeros((), s.dtype))
+
+    return drop
+
+
+def forward(q, k, v, mask, is_causal, scale, drop):
     p, lse = probabilities(q, k, mask, is_causal, scale)
-    return by_groups(p, v, is_causal), lse
+    return by_groups(drop(p), v, is_causal), lse
 
 
-def score_gradients(q, k, v, mask, is_causal, scale, g, g_lse, y):
+def score_gradients(q, k, v, mask, is_causal, scale, drop, g, g_lse, y):
     p, _ = probabilities(q, k, mask, is_causal, scale)
     t = lane_sum(g.astype(np.float64) * y.astype(np.float64), -1)
     shift = (g_lse - t).astype(q.dtype)
-    ds = p * (product(g, v.T) + shift[:, None])
+    ds = p * (drop(product(g, v.T)) + shift[:, None])
     if is_causal:
         rows, keys = (np.arange(n) // GROUP for n in ds.shape)
         ds = np.where(keys <= rows[:, None], ds, np.zeros((), ds.dtype))
-    return p, ds
+    return drop(p), ds
 
 
-def backward(q, k, v, mask, is_causal, scale, g, g_lse, y):
-    p, ds = score_gradients(q, k, v, mask, is_causal, scale, g, g_lse, y)
+def backward(q, k, v, mask, is_causal, scale, drop, g, g_lse, y):
+    p, ds = score_gradients(q, k, v, mask, is_causal, scale, drop, g, g_lse, y)
     scale = q.dtype.type(scale)
     return (by_groups(ds, k, is_causal) * scale, by_groups(ds.T, q, is_causal, True) * scale,
             by_groups(p.T, g, is_causal, True))  # fmt: skip
@@ -105,14 +120,14 @@ KERNELS = {"attention_forward": _each(forward, ["y", "lse"]), "attention_backwar
            "attention_backward_mask": _each(of_mask, ["g_mask"])}  # fmt: skip
 
 
-def arguments(rng, name, dtype, batch, n, s, d, e, mask, is_causal, make=numbers):
+def arguments(rng, name, dtype, batch, n, s, d, e, mask, is_causal, make=numbers, noise=(0.0, None)):
     other = [batch, (1,) * len(batch), ()][rng.integers(3)]
     q, k, v = (laid_out(rng, make(rng, shape, dtype)) for shape in ((*batch, n, d), (*other, s, d), (*other, s, e)))
     given = (q, k, v, mask)
     if name != "attention_forward":
         g, y, g_lse = (laid_out(rng, make(rng, (*batch, *shape), dtype)) for shape in ((n, e), (n, e), (n,)))
         given = (g, g_lse, *given, y, g_lse)
-    return (*given, is_causal, float(rng.choice([1.0, 0.25, -0.3, 1 / math.sqrt(d)])), 0.0, None)
+    return (*given, is_causal, float(rng.choice([1.0, 0.25, -0.3, 1 / math.sqrt(d)])), *noise)
 
 
 def case(rng, dtype, most):
@@ -124,7 +139,9 @@ def case(rng, dtype, most):
     shape = [(n, s), (1, s), (n, 1), (*batch, n, s), (s,), ()][rng.integers(6)]
     mask = [None, None, laid_out(rng, rng.random(shape) < 0.7), laid_out(rng, numbers(rng, shape, dtype))]
     mask = mask[rng.integers(4)]
-    return name, arguments(rng, name, dtype, batch, n, s, d, e, mask, bool(rng.integers(2))), {}
+    noise = (float(rng.choice([0.1, 0.5, 0.9])), (rng.integers(0, 2**32, 2).astype(np.uint32), int(rng.integers(99))))
+    more = {"noise": noise} if rng.random() < 0.4 else {}
+    return name, arguments(rng, name, dtype, batch, n, s, d, e, mask, bool(rng.integers(2)), **more), {}
 
 
 def digest_calls():
@@ -143,4 +160,6 @@ def digest_calls():
                 for name in KERNELS:
                     mask = rng.random((n, s)) < 0.8 if name.endswith("mask") else None
                     args = arguments(rng, name, dtype, batch, n, s, d, e, mask, is_causal, make)
-                    yield f"{batch} {n}x{s}x{d}x{e} causal={is_causal} {kind}", name, args, {}
+                    label = f"{batch} {n}x{s}x{d}x{e} causal={is_causal} {kind}"
+                    yield label, name, args, {}
+                    yield f"{label} dropped", name, (*args[:-2], 0.25, (np.array([5, 7], np.uint32), 11)), {}

@@ -8,6 +8,7 @@ import numpy as np
 from kinone import kernels
 from kinone.core.op import Array, op
 from kinone.errors import ArgumentError, DtypeError, ShapeError
+from kinone.kernels.random.reference import stream_key
 from kinone.ops.arguments import checked_noise, composed
 from kinone.ops.arithmetic import where
 from kinone.ops.declare import Bad, ByDefinition, Sample, booleans, constant, integers, normal
@@ -82,7 +83,7 @@ def attention(
     """
     _check(q, k, v, mask, dropout_p, key)
     scale = 1 / sqrt(q.shape[-1]) if scale is None else scale
-    return kernels.attention_forward(q, k, v, mask, is_causal, scale, dropout_p, key)
+    return kernels.attention_forward(q, k, v, mask, is_causal, scale, *_noise(dropout_p, key))
 
 
 @attention.backward
@@ -91,8 +92,13 @@ def attention_backward(
     is_causal: bool, scale: float | None, dropout_p: float, key: Key | None,
 ) -> tuple[Any, ...]:  # fmt: skip
     scale = 1 / sqrt(q.shape[-1]) if scale is None else scale
-    given = (*g, q, k, v, mask, *y, is_causal, scale, dropout_p, key)
+    given = (*g, q, k, v, mask, *y, is_causal, scale, *_noise(dropout_p, key))
     return *kernels.attention_backward(*given), lambda: kernels.attention_backward_mask(*given)
+
+
+def _noise(p: float, key: Key | None) -> tuple[float, Any]:
+    """p, and where its noise is drawn, as kernels take them."""
+    return (p, (stream_key(*key[:2]), key[2])) if p and key is not None else (0.0, None)
 
 
 @composed

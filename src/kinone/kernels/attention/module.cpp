@@ -80,8 +80,14 @@ struct Given {
   }
 
   template <class T>
-  Attention<T> attention(bool is_causal, double scale) const {
+  Attention<T> attention(bool is_causal, double scale, double p, nb::handle key) const {
     Attention<T> a;
+    if ((a.p = p) != 0) {
+      auto number = [](nb::handle x) { return nb::cast<Size>(nb::int_(x)); };
+      nb::object words = key[0];
+      for (int i : {0, 1}) a.draw.key[i] = number(words[i]);
+      a.draw.step = number(key[1]);
+    }
     a.axes = batch.size();
     std::copy(batch.begin(), batch.end(), a.shape);
     a.queries = queries(), a.keys = keys(), a.d = q.length(-1), a.e = v.length(-1);
@@ -99,27 +105,28 @@ struct Given {
 };
 
 template <class T>
-void forward(const Given& given, const Array& y, const Array& lse, bool is_causal, double scale) {
-  auto a = given.attention<T>(is_causal, scale);
+void forward(const Given& given, const Array& y, const Array& lse, bool is_causal, double scale, double p,
+             nb::handle key) {
+  auto a = given.attention<T>(is_causal, scale, p, key);
   a.y = given.of<T>(y), a.lse = given.of<T>(lse, false);
   compute("attention", given.work(a), [&] { KINONE_CALL(attention_forward(a)); });
 }
 
 nb::object attention_forward(nb::handle q, nb::handle k, nb::handle v, nb::handle mask, bool is_causal, double scale,
-                             double p, nb::handle) {
+                             double p, nb::handle key) {
   Given given(q, k, v, mask);
-  if (!given.is_served || p != 0) return left_to_reference();
+  if (!given.is_served) return left_to_reference();
   nb::object y = lying_like("attention", given.q, given.shape(given.queries(), given.v.length(-1)));
   nb::object lse = empty("attention", given.shape(given.queries()), given.q.type);
   if (Array(lse).size())
-    (given.q.type == 'f' ? forward<float> : forward<double>)(given, Array(y), Array(lse), is_causal, scale);
+    (given.q.type == 'f' ? forward<float> : forward<double>)(given, Array(y), Array(lse), is_causal, scale, p, key);
   return nb::make_tuple(as_type(y, given.type), as_type(lse, given.type));
 }
 
 template <class T>
 void backward(const Given& given, const Array (&inputs)[3], const std::vector<Array>& results, bool is_causal,
-              double scale) {
-  auto a = given.attention<T>(is_causal, scale);
+              double scale, double p, nb::handle key) {
+  auto a = given.attention<T>(is_causal, scale, p, key);
   a.g = given.of<T>(inputs[0]), a.g_lse = given.of<T>(inputs[1], false), a.y = given.of<T>(inputs[2]);
   if (results.size() == 1)
     a.g_mask = given.of<T>(results[0]);
@@ -130,9 +137,9 @@ void backward(const Given& given, const Array (&inputs)[3], const std::vector<Ar
 
 template <bool OF_MASK>
 nb::object backward(nb::handle g, nb::handle g_lse, nb::handle q, nb::handle k, nb::handle v, nb::handle mask,
-                    nb::handle y, nb::handle, bool is_causal, double scale, double p, nb::handle) {
+                    nb::handle y, nb::handle, bool is_causal, double scale, double p, nb::handle key) {
   Given given(q, k, v, mask);
-  if (!given.is_served || p != 0) return left_to_reference();
+  if (!given.is_served) return left_to_reference();
   Array inputs[] = {Array(g), Array(g_lse), Array(y)};
   Shape y_shape = given.shape(given.queries(), given.v.length(-1));
   bool are_right = inputs[0].shape() == y_shape && inputs[1].shape() == given.shape(given.queries()) &&
@@ -152,7 +159,7 @@ nb::object backward(nb::handle g, nb::handle g_lse, nb::handle q, nb::handle k, 
       results.push_back(lying_like("attention", *x, given.shape(x->length(-2), x->length(-1))));
   }
   std::vector<Array> arrays(results.begin(), results.end());
-  (given.q.type == 'f' ? backward<float> : backward<double>)(given, inputs, arrays, is_causal, scale);
+  (given.q.type == 'f' ? backward<float> : backward<double>)(given, inputs, arrays, is_causal, scale, p, key);
   for (nb::object& result : results) result = as_type(result, given.type);
   return OF_MASK ? results[0] : nb::make_tuple(results[0], results[1], results[2]);
 }

@@ -1,6 +1,7 @@
 // Attention without the matrix of scores, with the bits of matmul, softmax and matmul one after another (profile kn1):
 //
 //   s = (q·kᵀ)·scale + mask    P = softmax(s)    y = P·v    lse = log Σ exp s      (see gemm, and softmax in normalize)
+//   with dropout y = D(P)·v, and gv and dP alike, D(x) = kept ? x/(1 − p) : 0 by the noise of an element's place
 //   dP = g·vᵀ    dS = P·(dP + g_lse − Σ g·y)    gq = (dS·k)·scale    gk = (dSᵀ·q)·scale    gv = Pᵀ·g
 //
 // The products are gemm's chains, y and gq over keys, gk and gv over queries, each in order and in chunks of 384.
@@ -18,6 +19,7 @@
 
 #include "../native/pool.hpp"
 #include "../normalize/rows.hpp"
+#include "../random/masks.hpp"
 #include "panels.hpp"
 
 namespace kinone::KINONE_ISA {
@@ -72,6 +74,22 @@ void probabilities(const Attention<T>& a, Index i, Index n, T* s, T* lse) {
   double sum = exponentials(s, n, m, s);
   if (lse) *lse = one_nan(static_cast<T>(ln(sum) + m));
   shares(s, n, sees_none && sum == 0 ? T(0) : static_cast<T>(1 / sum), s);
+}
+
+// Row i of P, or of its gradient, under dropout.
+template <class T>
+void drop(const Attention<T>& a, Index i, Index n, T* s) {
+  constexpr Index some = 256;
+  int mask[some];
+  Draw d = a.draw;
+  d.start += i * a.keys;
+  Index least = limit(1 - a.p);
+  T divisor = 1 - a.p;
+  for (Index j = 0; j < n && a.p != 0; j += some, d.start += some) {
+    Index now = min(some, n - j);
+    fill(d, mask, 0, now, [=](const Pair& words, int* to) { put_mask(words, least, to); });
+    for (Index c = 0; c < now; c++) s[j + c] = mask[c] ? one_nan(s[j + c] / divisor) : 0;
+  }
 }
 
 // s = P for `rows` queries from i, a group.
@@ -143,13 +161,14 @@ void forward(const Attention<T>& a, const Memory<T>& m, Index, const Crew& crew)
     Work<T> work(a, {scratch});
     Index i = task * step, rows = min(step, a.queries - i);
     rows_of_p(a, i, rows, m.kt, work.s, m.s_row);
+    for (Index r = 0; r < rows; r++) drop(a, i + r, keys_at(a, i), work.s + r * m.s_row);
     whole_product(work.y, m.y_row, rows, a.e, work.s, m.s_row, 1, m.v, keys_at(a, i));
     put(a.y, i, rows, a.e, work.y, m.y_row, T(1));
   });
 }
 
 // ---------------------------------------------------------------------------------- its gradients
-// p = P and ds = dS for `rows` queries from i, a group; and gq, or that of the mask.
+// p = D(P) and ds = dS for `rows` queries from i, a group; and gq, or that of the mask.
 template <class T>
 void backward_of_queries(const Attention<T>& a, Index i, Index rows, const Memory<T>& m, T* p, T* ds,
                          const Work<T>& work) {
@@ -164,8 +183,10 @@ void backward_of_queries(const Attention<T>& a, Index i, Index rows, const Memor
     }, &sum);
     const T shift = static_cast<T>(a.g_lse.data[(i + r) * a.g_lse.row] - sum);
     T *p_row = p + r * m.s_row, *ds_row = ds + r * m.s_row;
+    drop(a, i + r, n, ds_row);
     for (Index j = 0; j < n; j += lanes<T>)  // rows are filled to whole vectors
       store(ds_row + j, load<Vector<T>>(p_row + j) * (load<Vector<T>>(ds_row + j) + shift));
+    drop(a, i + r, n, p_row);
   }
   if (a.g_mask.data) {
     put(a.g_mask, i, rows, n, ds, m.s_row, T(1));
@@ -234,6 +255,7 @@ void backward(const Attention<T>& a, const Memory<T>& m, Index block, const Crew
 // ---------------------------------------------------------------------------------- all of them
 template <class T>
 Attention<T> at(Attention<T> a, Index i) {
+  a.draw.start += i * a.queries * a.keys;
   for (int axis = a.axes; axis-- > 0; i /= a.shape[axis]) {
     Index index = i % a.shape[axis];
     a.seen.data += index * a.seen.steps[axis];

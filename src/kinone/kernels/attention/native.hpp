@@ -2,6 +2,7 @@
 #pragma once
 
 #include "../native/isa.hpp"
+#include "../random/native.hpp"
 
 namespace kinone {
 
@@ -23,6 +24,8 @@ struct Attention {
   Index queries, keys, d, e;
   bool is_causal;
   T scale;
+  double p = 0;  // of dropout
+  Draw draw{};   // element (sequence, query, key), counted on, of this one
   Matrices<T> q, k, v, y, lse;
   Matrices<T> added;     // a mask of numbers to add, or
   Matrices<bool> seen;   // one that says where a query may look; or neither

@@ -8,13 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinone.kernels.precision import widened
-from kinone.kernels.random.reference import bernoulli, stream_key
+from kinone.kernels.random.reference import Words32, bernoulli
 from kinone.kernels.reduction.reference import sum
 
 __all__ = ["attention_backward", "attention_backward_mask", "attention_forward"]
 
 Array = NDArray[Any]
-Key = tuple[int, str, int]
+Key = tuple[Words32, int]  # of a stream, and a step
 
 BLOCK = 1 << 16  # scores that exist at once, unless one query has more
 
@@ -129,10 +129,10 @@ def _scores(
 def _drop(s: Array, rows: Any, length: int, width: int, p: float, key: Key | None) -> Array:
     """Dropout in place; element (sequence, query, key) of the noise has the same bits in any block."""
     if p and key is not None:
-        seed, name, step = key
+        words, step = key
         first = (rows[0].start * length + rows[1].start) * width
         count = s.shape[0] * s.shape[1] * width
-        kept = bernoulli(stream_key(seed, name), step, first, count, 1 - p).reshape(*s.shape[:2], width)
+        kept = bernoulli(words, step, first, count, 1 - p).reshape(*s.shape[:2], width)
         s *= kept[..., : s.shape[-1]]
         s /= 1 - p
     return s

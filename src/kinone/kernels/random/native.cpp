@@ -5,7 +5,7 @@
 //     words = philox(counter, key);  y = f(words), the two elements of a counter side by side
 //
 // A draw may begin at the second element of a counter, and end where it likes: `fill` cuts the first and last vectors.
-#include "philox.hpp"
+#include "masks.hpp"
 
 #include "../native/pool.hpp"
 #include "../native/layout.hpp"
@@ -13,7 +13,6 @@
 namespace kinone::KINONE_ISA {
 namespace {
 
-constexpr int group = 2 * lanes<double>;  // elements that a vector of counters gives
 constexpr Index share = 1 << 14;
 
 // part(first, last) for shares of the elements.
@@ -26,34 +25,6 @@ void in_shares(Index count, const F& part) {
   });
 }
 
-// y[i] for i in [first, last); f(pair, to) puts a group of them side by side.
-template <class T, class F>
-void fill(const Draw& d, T* y, Index first, Index last, const F& f) {
-  Index skipped = (d.start + first) & 1;
-  Size counter = (d.start + first) / 2;
-  for (Index i = first - skipped; i < last; i += group, counter += lanes<double>) {
-    Pair words = philox(d, counter);
-    if (i >= first && i + group <= last) {
-      f(words, y + i);
-      continue;
-    }
-    T all[group];
-    f(words, all);
-    for (Index j = 0; j < group; j++)
-      if (i + j >= first && i + j < last) y[i + j] = all[j];
-  }
-}
-
-// even[0], odd[0], even[1], odd[1], … rounded to T
-template <class T, class V, int... i>
-inline void interleave(T* to, V even, V odd, Indices<i...>) {
-  constexpr int n = sizeof...(i);
-  V low = __builtin_shufflevector(even, odd, (i / 2 + i % 2 * n)...);
-  V high = __builtin_shufflevector(even, odd, (n / 2 + i / 2 + i % 2 * n)...);
-  store(to, __builtin_convertvector(low, Vector<T, n>));
-  store(to + n, __builtin_convertvector(high, Vector<T, n>));
-}
-
 template <class T, class F>
 void draw(const Draw& d, T* y, const F& f) {
   in_shares(d.count, [&](Index first, Index last) {
@@ -63,29 +34,10 @@ void draw(const Draw& d, T* y, const F& f) {
   });
 }
 
-// u < p exactly if ⌊w/2¹²⌋ < this: those k with k + ½ < p·2⁵².
-Index limit(double p) {
-  double scaled = p * 0x1p52;
-  Index whole = scaled;
-  return whole + (scaled - whole > 0.5);
-}
-
-// All bits of an element's number set if its word is below the limit.
-inline void put_mask(const Pair& words, Index limit, Index* to) {
-  auto is_below = [&](Words w) { return reinterpret_cast<Vector<Index>>(w >> 12) < limit; };
-  interleave(to, is_below(words.even), is_below(words.odd), typename Counted<lanes<double>>::type{});
-}
-
-inline void put_mask(const Pair& words, Index limit, int* to) {
-  auto is_below = [&](Words w) { return reinterpret_cast<Words>(reinterpret_cast<Vector<Index>>(w >> 12) < limit); };
-  Words both = (is_below(words.even) & 0xFFFFFFFF) | (is_below(words.odd) & 0xFFFFFFFF00000000);
-  store(to, reinterpret_cast<Vector<int>>(both));
-}
-
 inline void put_mask(const Pair& words, Index limit, bool* to) {
-  int mask[group];
+  int mask[drawn_at_once];
   put_mask(words, limit, mask);
-  auto bytes = __builtin_convertvector(load<Vector<int>>(mask), Vector<signed char, group>);
+  auto bytes = __builtin_convertvector(load<Vector<int>>(mask), Vector<signed char, drawn_at_once>);
   store(reinterpret_cast<signed char*>(to), bytes & 1);
 }
 
@@ -104,11 +56,11 @@ void drop(const Draw& d, double p, const Dropout<T>& m) {
   T divisor = 1 - p;
   if (m.column == 1) {  // and the rest without gaps
     in_shares(d.count, [&](Index first, Index last) {
-      Mask mask[group];
-      for (Index i = first; i < last; i += group) {
+      Mask mask[drawn_at_once];
+      for (Index i = first; i < last; i += drawn_at_once) {
         put_mask(philox(d, i / 2), limit, mask);
-        if (i + group <= last) {
-          apply(mask, m.x + i, divisor, m.y + i, group);
+        if (i + drawn_at_once <= last) {
+          apply(mask, m.x + i, divisor, m.y + i, drawn_at_once);
           continue;
         }
         for (Index j = i; j < last; j++) m.y[j] = mask[j - i] ? one_nan(m.x[j] / divisor) : 0;
