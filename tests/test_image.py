@@ -61,8 +61,8 @@ BROKEN = {
     "cut off": WHOLE[:200],
     "without a header": b"\x89PNG\r\n\x1a\n" + bytes(40),
     "a JPEG file that is cut off": encoded(".jpg", LEVELS)[:-200],
-    "a JPEG file without a size": b"\xff\xd8\xff\xe0\x00\x04abcd\xff\xd9",
-    "at most 64,000,000 pixels, got 60000 × 60000": png(60000, 60000, zlib.compress(bytes(1000))),
+    "a JPEG file without a size": b"\xff\xd8\xff\xe0\x00\x06abcd\xff\xd9",
+    "60000 × 60000 pixels, more than 64,000,000": png(60000, 60000, zlib.compress(bytes(1000))),
     "part IDAT is damaged": WHOLE[:300] + bytes([WHOLE[300] ^ 1]) + WHOLE[301:],
     "damaged or no image": png(30, 20, b"no stream of zlib's"),
 }

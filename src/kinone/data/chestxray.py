@@ -32,6 +32,7 @@ from kinone.errors import ArgumentError, DataError, StateError
 from kinone.kernels import settings
 
 Progress = Callable[[int, int], Any]
+_READING = "2"  # another number where the same file is read otherwise, so that no older cache is taken up
 
 
 class ChestFilms:
@@ -115,7 +116,8 @@ class ChestFilms:
     # ------------------------------------------------------------------------------ small films in one file
     def prepare(self, progress: Progress | None = None) -> None:
         """Make the file of small films, or take up the one that is there and fits."""
-        key = hashlib.sha256("\n".join(f"{p.name} {p.stat().st_size}" for p in self.paths).encode()).hexdigest()[:16]
+        files = (f"{p.name} {p.stat().st_size}" for p in self.paths)
+        key = hashlib.sha256("\n".join([_READING, *files]).encode()).hexdigest()[:16]
         levels, about = (self.cache / f"films-{self.size}-{key}.{kind}" for kind in ("npy", "json"))
         if not (levels.is_file() and about.is_file()):
             self._make(levels, about, progress)

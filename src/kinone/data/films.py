@@ -166,4 +166,9 @@ def _files(place: Path) -> dict[str, Path]:
         return {}
     entries = sorted(os.scandir(place), key=lambda entry: entry.name)
     kinds = (".png", ".jpg", ".jpeg")
-    return {e.name: Path(e.path) for e in entries if e.is_file() and e.name.lower().endswith(kinds)}
+    return {e.name: Path(e.path) for e in entries if e.name.lower().endswith(kinds) and _is_file(e)}
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    """Without an error where a link leads in circles."""
+    return os.path.isfile(entry.path) if entry.is_symlink() else entry.is_file()

@@ -5,17 +5,18 @@ that a cache made on one machine is that of any other.
 """
 
 import os
-import struct
-import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from kinone.data.heads import head_of
 from kinone.errors import ArgumentError, DataError, MissingExtraError
 
 Levels = NDArray[np.uint8]
+# By orientation, after rows have become columns from 5 on: which way rows and columns go.
+_TURNS = {1: (1, 1), 2: (1, -1), 3: (-1, -1), 4: (-1, 1), 5: (1, 1), 6: (1, -1), 7: (-1, -1), 8: (-1, 1)}
 MOST_PIXELS = 64_000_000  # a film has 1 to 10 million; a small file may claim to hold billions
 
 
@@ -62,9 +63,10 @@ def decoded(data: bytes, name: str = "image") -> Levels:
 
 def _pixels(data: bytes, name: str) -> Any:
     cv2 = _cv2()
-    size = _size(data, name)
-    if size is not None and size[0] * size[1] > MOST_PIXELS:
-        raise DataError("image", f"{name} with at most {MOST_PIXELS:,} pixels", f"{size[0]} × {size[1]}")
+    columns, rows, orientation = head_of(data, name)
+    if columns * rows > MOST_PIXELS:
+        got = f"one of {columns} × {rows} pixels, more than {MOST_PIXELS:,}"
+        raise DataError("image", f"the image {name}", got)
     log = cv2.utils.logging  # it tells of every flaw on standard error, and so do we, once
     before = log.setLogLevel(log.LOG_LEVEL_SILENT)
     try:
@@ -75,14 +77,22 @@ def _pixels(data: bytes, name: str) -> Any:
         log.setLogLevel(before)
     if pixels is None:
         raise DataError("image", f"the image {name}", "a file that is cut off, damaged or no image")
-    return pixels
+    return np.ascontiguousarray(_upright(pixels, orientation))
+
+
+def _upright(pixels: Any, orientation: int) -> Any:
+    """As EXIF's orientation means them to be seen; OpenCV is asked to leave them as they are stored."""
+    if orientation > 4:
+        pixels = np.swapaxes(pixels, 0, 1)
+    rows, columns = _TURNS[orientation]
+    return pixels[::rows, ::columns]
 
 
 def _as_levels(pixels: Any, name: str) -> Any:
     if pixels.dtype == np.uint16:
         pixels = (pixels >> 8).astype(np.uint8)
     if pixels.dtype != np.uint8:
-        raise DataError("image", f"{name} with 8 or 16 bits", str(pixels.dtype))
+        raise DataError("image", f"{name} with 8 or 16 bits", f"pixels of {pixels.dtype}")
     return pixels
 
 
@@ -94,45 +104,6 @@ def _gray(pixels: Any) -> Levels:
     blue, green, red = (pixels[..., i].astype(np.uint32) for i in range(3))
     # ITU-R BT.601 in units of 2⁻¹⁶; where all three are equal, so is the result.
     return ((red * 19595 + green * 38470 + blue * 7471 + 32768) >> 16).astype(np.uint8)
-
-
-def _size(data: bytes, name: str) -> tuple[int, int] | None:
-    """Columns and rows as the header of a PNG or JPEG file claims them, before anything is allocated for them."""
-    if data[:8] == b"\x89PNG\r\n\x1a\n":
-        if len(data) < 33 or data[12:16] != b"IHDR":
-            raise DataError("image", f"the image {name}", "a PNG file without a header")
-        _check_chunks(data, name)
-        columns, rows = struct.unpack(">II", data[16:24])
-        return columns, rows
-    if data[:2] == b"\xff\xd8":
-        if b"\xff\xd9" not in data[-64:]:
-            raise DataError("image", f"the image {name}", "a JPEG file that is cut off")
-        at = 2
-        while at + 9 <= len(data) and data[at] == 0xFF:
-            marker, length = data[at + 1], struct.unpack(">H", data[at + 2 : at + 4])[0]
-            if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-                rows, columns = struct.unpack(">HH", data[at + 5 : at + 9])
-                return columns, rows
-            at += 2 + length
-        raise DataError("image", f"the image {name}", "a JPEG file without a size")
-    if not data:
-        raise DataError("image", f"the image {name}", "an empty file")
-    raise DataError("image", f"{name} to be PNG or JPEG", f"a file that begins with {data[:4]!r}")
-
-
-def _check_chunks(data: bytes, name: str) -> None:
-    """Every chunk of a PNG file carries a checksum; decoders give half an image where one is wrong."""
-    at, kind = 8, b""
-    while kind != b"IEND":
-        if at + 12 > len(data):
-            raise DataError("image", f"the image {name}", "a PNG file that is cut off")
-        length, kind = struct.unpack(">I4s", data[at : at + 8])
-        end = at + 8 + length
-        if end + 4 > len(data):
-            raise DataError("image", f"the image {name}", "a PNG file that is cut off")
-        if zlib.crc32(data[at + 4 : end]) != struct.unpack(">I", data[end : end + 4])[0]:
-            raise DataError("image", f"the image {name}", f"a PNG file whose part {kind.decode('latin-1')} is damaged")
-        at = end + 4
 
 
 def resized(levels: Levels, size: int | tuple[int, int]) -> Levels:
