@@ -36,19 +36,26 @@ class Forecast:
     activation_bytes: int
     peak_bytes: int
     costs: tuple[Cost, ...]
+    measured: float
+    """Seconds that forward and backward took at the batch size that was run."""
     scale: float
     dtype: Any
 
     @property
     def seconds(self) -> float:
-        """The sum over all calls and rules of call + max(multiply-adds / rate, bytes / bandwidth).
+        """What was measured, and the optimizer, which moves its arrays twice.
 
-        The rates are those of `machine`, measured when this is first asked; the optimizer moves its arrays twice.
+        For another batch size it is stretched as the sum over all calls and rules of call + max(multiply-adds / rate,
+        bytes / bandwidth) is, with the rates of `machine`, measured when this is first asked.
         """
-        here, k = machine(self.dtype), self.scale
+        stretched = 1 if self.scale == 1 else self._estimated(self.scale) / self._estimated(1)
+        moved = self.gradient_bytes * 2 + self.optimizer_bytes
+        return self.measured * stretched + 2 * moved / machine(self.dtype).bandwidth
+
+    def _estimated(self, k: float) -> float:
+        here = machine(self.dtype)
         calls = sum(here.seconds(c.multiply_adds * k, c.moved * k) for c in self.costs)
-        rules = sum(here.seconds(c.back_multiply_adds * k, c.back_moved * k) for c in self.costs if c.back_moved)
-        return calls + rules + 2 * (self.gradient_bytes * 2 + self.optimizer_bytes) / here.bandwidth
+        return calls + sum(here.seconds(c.back_multiply_adds * k, c.back_moved * k) for c in self.costs if c.back_moved)
 
 
 class Ledger:

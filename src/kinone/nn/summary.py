@@ -2,13 +2,15 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from html import escape
+from time import perf_counter
 from typing import Any
 
 import numpy as np
 
 from kinone import random
+from kinone.core.graph import propagate
 from kinone.core.modes import enable_grad, modes, setting
 from kinone.core.tensor import Tensor, as_array
 from kinone.core.tree import flatten
@@ -16,6 +18,7 @@ from kinone.errors import ArgumentError, ShapeError
 from kinone.nn.forecast import Forecast, Ledger
 from kinone.nn.module import Module
 from kinone.nn.parameter import Parameter
+from kinone.ops import sum as add_up
 
 COLUMNS = ("type", "output", "parameters", "multiply_adds", "activations")
 _LEFT = ("path", "type", "output")
@@ -143,12 +146,13 @@ def summary(
     module: Module, *inputs: Any, depth: int | None = None, columns: Sequence[str] = COLUMNS,
     batch_size: int | None = None, optimizer_states: int = 2, **named_inputs: Any,
 ) -> Summary:  # fmt: skip
-    """Run the module once and tell what is in it: for each module below it a row, the sums, and a forecast.
+    """Run the module and tell what is in it: for each module below it a row, the sums, and a forecast.
 
     An input is a shape, a pair of a shape and a dtype, or an array; settings are given by name. `depth` is how many
     levels of modules the table shows, `columns` which of type, output, parameters, multiply_adds and activations.
     The forecast is that of a training step with `batch_size` in place of the inputs' first length, and an optimizer
-    that keeps `optimizer_states` arrays for each parameter (Adam 2, momentum 1, plain SGD 0); see `Forecast`.
+    that keeps `optimizer_states` arrays for each parameter (Adam 2, momentum 1, plain SGD 0); see `Forecast`. For its
+    time, forward and backward run once more, or twice if that is quick.
 
     The module computes as in training, or as in use if a shape does not allow that (batch norm of one value). Nothing
     of it changes: neither statistics nor streams of random numbers nor layers that wait for their first input.
@@ -167,12 +171,11 @@ def summary(
         args = [_input(x, dtype) for x in inputs]
         named = {name: x if np.isscalar(x) or x is None else _input(x, dtype) for name, x in named_inputs.items()}
         try:
-            watcher, output = _run(module.train(), args, named)
+            rows, forecast = _seen(module.train(), args, named, batch_size, optimizer_states)
         except ShapeError:
-            watcher, output = _run(module.eval(), args, named)
-        given = [array for array in _arrays(args, named) if array.ndim]
-        forecast = _forecast(module, watcher.ledger, given, output, batch_size, optimizer_states)
-        rows = list(_folded(watcher.all_rows(), depth))
+            rows, forecast = _seen(module.eval(), args, named, batch_size, optimizer_states)
+        forecast = replace(forecast, measured=_measured(module, args, named))
+    rows = list(_folded(rows, depth))
     return Summary(module.title or type(module).__name__, rows, forecast, tuple(columns))
 
 
@@ -228,13 +231,33 @@ class _Watcher:
             row.activation_bytes += kept
 
 
-def _run(module: Module, args: Sequence[Any], named: Mapping[str, Any]) -> tuple[_Watcher, Any]:
+def _seen(
+    module: Module, args: Sequence[Any], named: Mapping[str, Any], batch_size: int | None, states: int
+) -> tuple[list[Row], Forecast]:
+    """The rows of all modules and the forecast, yet without a measurement."""
     with enable_grad():
         if any(part.is_waiting for part in module.modules()):
             module(*args, **named)  # makes what waits
         watcher = _Watcher(module, _arrays(args, named))
         with setting("observers", (*modes.observers, watcher)):
-            return watcher, module(*args, **named)
+            output = module(*args, **named)
+    given = [array for array in _arrays(args, named) if array.ndim]
+    return watcher.all_rows(), _forecast(module, watcher.ledger, given, output, batch_size, states)
+
+
+def _measured(module: Module, args: Sequence[Any], named: Mapping[str, Any]) -> float:
+    """Seconds of forward and backward, the better of two if the first was quick: then memory comes from the cache."""
+    nodes = {p.node for p in _parameters(module) if p.node is not None}
+    taken: list[float] = []
+    while not taken or (len(taken) < 2 and taken[0] < 0.2):
+        start = perf_counter()
+        with enable_grad():
+            roots = [y for y in flatten(module(*args, **named))[0] if isinstance(y, Tensor) and y.node is not None]
+            total = sum(add_up(y) for y in roots)
+        if isinstance(total, Tensor) and total.node is not None:
+            propagate(total.node, np.ones_like(total.data), wanted=nodes)
+        taken.append(perf_counter() - start)
+    return min(taken)
 
 
 def _arrays(args: Sequence[Any], named: Mapping[str, Any]) -> list[Any]:
@@ -263,6 +286,7 @@ def _forecast(
         peak_bytes=held + trained * states + buffers + round(sum(x.nbytes for x in given) * scale)
         + ledger.peak(flatten(output)[0], scale),
         costs=tuple(ledger.costs),
+        measured=0.0,
         scale=scale,
         dtype=next((p.dtype for p in parameters), np.dtype(np.float32)),
     )  # fmt: skip

@@ -110,11 +110,11 @@ class Forecast:
 
 
 def forecast(task: Task) -> Forecast:
-    """From one forward call of the model at the size of a shard."""
+    """From a step of the model at the size of a shard."""
     config = task.config
     shard = -(-config.loop.batch_size // config.loop.shards)
     side, states = config.data.image_size, 2 if "dam" in config.optimizer.name else 1
-    told = task.model.summary((min(shard, 2), 1, side, side), batch_size=shard, optimizer_states=states).forecast
+    told = task.model.summary((shard, 1, side, side), optimizer_states=states).forecast
     films = task.data.sizes()
     evaluated = (films["train"] + films["validation"]) / films["train"]
     seconds = told.seconds * config.loop.shards * task.steps * (1 + (evaluated - 1) / 3)
