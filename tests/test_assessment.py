@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from kinone.errors import ArgumentError, FormatError, ShapeError
 from kinone.training import assessment, ranking
-from kinone.training.assessment import FIGURES, OperatingPoint, Scores, resampled, weighted
+from kinone.training.assessment import FIGURES, OperatingPoint, Scores, weighted
 
 
 def scores(n=60, classes=("Mass", "Hernia"), split="test", seed=0, share=0.3, ties=False) -> Any:
@@ -69,7 +69,7 @@ def test_intervals_are_those_of_drawing_whole_patients(ties):
 
 def test_a_mean_has_the_interval_of_the_means_of_the_draws():
     found = scores()
-    draws = np.concatenate([weights for _, weights in resampled(found.patients, 40)])
+    draws = np.concatenate([weights for _, weights in ranking.resampled(found.patients, 40)])
     rows = [np.repeat(np.arange(60), weights) for weights in draws]
     areas: Any = ranking.roc_auc
     means = [np.mean([areas(found.truth[r, c], found.probabilities[r, c]) for c in range(2)]) for r in rows]
@@ -79,7 +79,7 @@ def test_a_mean_has_the_interval_of_the_means_of_the_draws():
 
 def test_blocks_of_draws_change_nothing(monkeypatch):
     whole = evaluated(scores(), draws=25).to_dict()
-    monkeypatch.setattr("kinone.training.assessment._CELLS", 130)
+    monkeypatch.setattr("kinone.training.ranking._CELLS", 130)
     assert evaluated(scores(), draws=25).to_dict() == whole
 
 

@@ -5,7 +5,7 @@ What the data does not define is None, and printed as "undefined"; a mean is ove
 
 import csv
 import io
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,13 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinone.errors import ArgumentError, FormatError, ShapeError
-from kinone.random import Stream
 from kinone.training import ranking
-from kinone.training.ranking import Calibration, Confusion, Interval, Numbers
+from kinone.training.ranking import Calibration, Confusion, Interval, Numbers, interval, resampled
 
 AT_THE_POINT = ("sensitivity", "specificity", "precision", "f1")
 FIGURES = ("roc_auc", "average_precision", *AT_THE_POINT)
-_CELLS = 1 << 20  # of the table of weights that is looked at in one go
 
 
 # ------------------------------------------------------------------------------ what the model said
@@ -218,7 +216,7 @@ def evaluated(
         for c, threshold in enumerate(thresholds)
     )
     means = {
-        name: Figure(_mean([f.figures[name].value for f in findings]), _interval(_means(table)))
+        name: Figure(_mean([f.figures[name].value for f in findings]), interval(_means(table)))
         for name, table in samples.items()
     }
     means["brier"] = Figure(_mean([f.calibration.brier for f in findings]))
@@ -236,7 +234,7 @@ def _finding(scores: Scores, c: int, threshold: float | None, bins: int, samples
         **{name: None if called is None else getattr(called, name) for name in AT_THE_POINT},
     }  # fmt: skip
     figures = {
-        name: Figure(value, None if value is None else _interval(samples[name])) for name, value in values.items()
+        name: Figure(value, None if value is None else interval(samples[name])) for name, value in values.items()
     }
     positives = int(y.sum())
     return Finding(
@@ -256,30 +254,7 @@ def _means(table: Numbers) -> Numbers:
     return np.where(counts > 0, np.where(known, table, 0).sum(1) / np.maximum(counts, 1), np.nan)
 
 
-def _interval(values: Numbers, level: float = 0.95) -> Interval | None:
-    values = values[np.isfinite(values)]
-    if not len(values):
-        return None
-    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2]).tolist()
-    return Interval(low, high, len(values))
-
-
 # ------------------------------------------------------------------------------ had other patients been asked
-def resampled(patients: Sequence[Any], draws: int, seed: int = 0) -> Iterator[tuple[int, NDArray[np.int64]]]:
-    """Blocks of draws: the number of the first, and how often each film is in it (draws, N), as `ranking.bootstrap`.
-
-    >>> [(at, block.sum(1).tolist()) for at, block in resampled(["a", "b", "c"], 2)]
-    [(0, [3, 3])]
-    """
-    group = np.unique(np.asarray(patients), return_inverse=True)[1]
-    count = int(group.max()) + 1
-    stream = Stream("bootstrap", seed)
-    block = max(_CELLS // len(group), 1)
-    for at in range(0, draws, block):
-        drawn = [stream.integers(count, low=0, high=count, step=s) for s in range(at, min(at + block, draws))]
-        yield at, np.stack([np.bincount(one, minlength=count)[group] for one in drawn])
-
-
 def weighted(
     truth: NDArray[np.bool_], scores: Numbers, threshold: float | None, weights: NDArray[np.int64]
 ) -> dict[str, Numbers]:

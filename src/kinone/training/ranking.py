@@ -4,7 +4,7 @@ What the data does not define (the area under a curve without a positive, a prec
 a number. Values are those of scikit-learn where it has them.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from kinone.errors import ArgumentError, ShapeError
 from kinone.random import Stream
 
 Numbers = NDArray[np.float64]
+_CELLS = 1 << 20  # of a table of weights that is made in one go
 
 
 def checked(where: str, truth: Any, scores: Any) -> tuple[NDArray[np.bool_], Numbers]:
@@ -245,20 +246,43 @@ def bootstrap(
     y, s = checked("bootstrap", truth, scores)
     if not 0 < level < 1 or draws < 1:
         raise ArgumentError("bootstrap", "0 < level < 1 and draws ≥ 1", f"level={level}, draws={draws}")
-    names = np.arange(len(y)) if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
+    names = np.arange(len(y)) if groups is None else np.asarray(groups)
     if names.shape != y.shape:
         raise ShapeError("bootstrap", f"{len(y)} groups, one for each sample", f"shape {names.shape}")
     if not len(y):
         return None
-    members = np.split(np.argsort(names, kind="stable"), np.cumsum(np.bincount(names))[:-1])
-    stream, values = Stream("bootstrap", seed), []
-    for step in range(draws):
-        drawn = stream.integers(len(members), low=0, high=len(members), step=step)
-        rows = drawn if groups is None else np.concatenate([members[i] for i in drawn])
-        value = metric(y[rows], s[rows])
-        if value is not None:
-            values.append(value)
-    if not values:
+    values = []
+    for _, block in resampled(names, draws, seed):
+        for weights in block:
+            rows = np.repeat(np.arange(len(y)), weights)
+            value = metric(y[rows], s[rows])
+            values.append(np.nan if value is None else value)
+    return interval(np.array(values), level)
+
+
+def resampled(groups: Any, draws: int, seed: int = 0) -> Iterator[tuple[int, NDArray[np.int64]]]:
+    """Blocks of draws of as many groups as there are: the number of the first, and how often each sample is in it.
+
+    >>> [(at, block.sum(1).tolist()) for at, block in resampled(["a", "b", "c"], 2)]
+    [(0, [3, 3])]
+    """
+    group = np.unique(np.asarray(groups), return_inverse=True)[1]
+    count = int(group.max()) + 1
+    stream = Stream("bootstrap", seed)
+    block = max(_CELLS // len(group), 1)
+    for at in range(0, draws, block):
+        drawn = [stream.integers(count, low=0, high=count, step=s) for s in range(at, min(at + block, draws))]
+        yield at, np.stack([np.bincount(one, minlength=count)[group] for one in drawn])
+
+
+def interval(values: Numbers, level: float = 0.95) -> Interval | None:
+    """The one that holds `level` of the values that are defined; None where none is.
+
+    >>> interval(np.array([0.0, 1.0, np.nan]), level=0.5)
+    Interval(low=0.25, high=0.75, draws=2)
+    """
+    known = values[np.isfinite(values)]
+    if not len(known):
         return None
-    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2]).tolist()
-    return Interval(low, high, len(values))
+    low, high = np.quantile(known, [(1 - level) / 2, (1 + level) / 2]).tolist()
+    return Interval(low, high, len(known))
