@@ -186,7 +186,7 @@ def _ended(out: Any, display: Display, outcome: Any) -> int:
     out.print(f"\n[bold]{path}[/] holds the run. What to do with it:")
     films = outcome.loop.task.data
     film = films.films.paths[films.indices["test"][0]]
-    commands = [(f"  kinone {command.format(run=path, film=film)}", what) for command, what in _NEXT]
+    commands = [(f"  kinone {command.format(run=path, film=film, last=min(outcome.loop.step, 5))}", what) for command, what in _NEXT]
     width = max(len(command) for command, _ in commands) + 2
     for command, what in commands:
         out.print(command.ljust(width) + what, style=None, markup=False, soft_wrap=True)
@@ -197,6 +197,6 @@ _NEXT = (
     ("evaluate {run}", "areas with intervals, finding by finding"),
     ("predict {run} {film}", "what it says of a film"),
     ("verify {run}", "checks its ledger and checkpoints"),
-    ("replay {run} --steps 1:5", "computes steps again, bit for bit"),
+    ("replay {run} --steps 1:{last}", "computes steps again, bit for bit"),
     ("diff {run} OTHER", "names the first step in which two runs part"),
 )

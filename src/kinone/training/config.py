@@ -47,9 +47,9 @@ class DataConfig(_Section):
     limit: int = setting(0, "at most so many films of each part; 0: all", least=0)
     split: str = setting("auto", "parts: NIH's lists (official), patients dealt out (stratified), or what there is",
                          choices=SPLITS)  # fmt: skip
-    validation_share: float = setting(0.1, "share of the other patients that are held out", least=0.01, most=0.9)
     test_share: float = setting(0.2, "share of the patients who are tested, where no list says who", least=0.01,
                                 most=0.9)  # fmt: skip
+    validation_share: float = setting(0.1, "share of the other patients who are held out", least=0.01, most=0.9)
     has_no_finding: bool = setting(False, "whether 'No Finding' is a class of its own")
     is_partial: bool = setting(False, "whether films of the table may be missing: those that are there are taken")
     most_broken: int = setting(20, "so many unreadable films are replaced; more stop the run", least=0)
