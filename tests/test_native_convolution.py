@@ -254,3 +254,27 @@ def test_a_result_that_no_memory_holds_is_a_memory_error():
     x, w, padding = np.ones((1, 1, 1, 1), np.float32), np.ones((1, 1, 1, 1), np.float32), ((2**30, 2**30),) * 2
     with pytest.raises(MemoryError, match="convolution_forward"):
         native.convolution_forward(x, w, None, (1, 1), padding, (1, 1), 1)
+
+
+@pytest.mark.parametrize(
+    ("x_shape", "w_shape", "stride", "groups"),
+    [
+        ((12, 16, 43, 45), (96, 16, 1, 1), 1, 1),
+        ((6, 400, 75, 80), (64, 400, 1, 1), 1, 1),
+        ((12, 96, 43, 45), (96, 1, 3, 3), 1, 96),
+        ((12, 96, 43, 45), (96, 1, 3, 3), 2, 96),
+        ((12, 96, 43, 45), (96, 1, 5, 5), 2, 96),
+    ],
+)
+def test_results_that_no_cache_holds_are_those_of_one_image_after_the_other(x_shape, w_shape, stride, groups):
+    """They take another way to memory."""
+    rng = np.random.default_rng(9)
+    size, at = x_shape[2:], ((stride,) * 2, ((w_shape[2] // 2,) * 2,) * 2, (1, 1))
+    x, w, b = (rng.standard_normal(shape, "f4") for shape in (x_shape, w_shape, w_shape[:1]))
+    y = native.convolution_forward(x, w, b, *at, groups)
+    pieces = [native.convolution_forward(x[i : i + 1], w, b, *at, groups) for i in range(len(x))]
+    assert same_bits(y, np.concatenate(pieces))
+    g = np.array(y)
+    x = native.convolution_backward_input(g, w, None, size, *at, groups)
+    pieces = [native.convolution_backward_input(g[i : i + 1], w, None, size, *at, groups) for i in range(len(g))]
+    assert same_bits(x, np.concatenate(pieces))

@@ -21,6 +21,7 @@ bool is_depthwise(const Convolution<T>& c) {
 }
 
 constexpr int pixels_at_once = 8, vectors_by_channel = registers == 32 ? 2 : 1;
+constexpr Index places_ahead = 16;  // of what is read, the source is fetched into the first-level cache
 
 // Calls f.of<LANES, VECTORS>(channel) for vectors that cover all channels.
 template <int LANES, int VECTORS, class F>
@@ -49,12 +50,14 @@ struct ByChannel {
   const Index* position;
   Index begin, end, wide;
   TapRow<T>* taps;
+  bool is_large;
 
   template <int LANES, int VECTORS>
   void of(Index channel) const {
     Index stride = p.axis[2].stride;
     if (LANES < lanes<T> || wide == 1) return rows<LANES, VECTORS, 1, 1>(channel);
     if constexpr (LANES == lanes<T>) {
+      if (wide == 2) return rows<LANES, VECTORS, 2, 1>(channel);
       if (wide == 3) return stride == 1 ? rows<LANES, VECTORS, 3, 1>(channel) : rows<LANES, VECTORS, 3, 2>(channel);
       return stride == 1 ? rows<LANES, VECTORS, 5, 1>(channel) : rows<LANES, VECTORS, 5, 2>(channel);
     }
@@ -89,6 +92,7 @@ struct ByChannel {
     using V = Vector<T, LANES>;
     constexpr int PIXELS = pixels_at_once;
     V total[PIXELS][VECTORS];
+    Index ahead = places_ahead * p.axis[2].stride * p.groups;
     for (Index from = 0; from == 0 || from < count; from += chunk) {
       V s[PIXELS][VECTORS];
 #pragma GCC unroll 8
@@ -105,7 +109,7 @@ struct ByChannel {
           bool is_inside = static_cast<Size>(z) < static_cast<Size>(length);
           const T* x = is_inside ? taps[r].row + z * p.groups : zeros;
           V seen[VECTORS];
-          for (int v = 0; v < VECTORS; v++) seen[v] = load<V>(x + v * LANES);
+          for (int v = 0; v < VECTORS; v++) seen[v] = load<V>(x + v * LANES), __builtin_prefetch(x + ahead + v * LANES);
 #pragma GCC unroll 8
           for (int i = 0; i < PIXELS; i++)
             if (j - i * STRIDE >= 0 && j - i * STRIDE < TAPS)
@@ -117,7 +121,7 @@ struct ByChannel {
         for (int v = 0; v < VECTORS; v++) total[i][v] = from ? total[i][v] + s[i][v] : s[i][v];
     }
     Piece<T> t{};
-    t.bias = p.bias, t.y0 = p.y, t.residual = p.residual, t.is_relu = p.is_relu;
+    t.bias = p.bias, t.y0 = p.y, t.residual = p.residual, t.is_relu = p.is_relu, t.is_large = is_large;
 #pragma GCC unroll 8
     for (int i = 0; i < PIXELS; i++)
       if (i < pixels)
@@ -125,20 +129,46 @@ struct ByChannel {
   }
 };
 
-// w: (kernel position, channel).
+// Products that are computed together, their rows side by side: what is in a cache serves all of them.
 template <class T>
-void depthwise(const Product<T>& p, const T* w, const Index* position, const T* zeros) {
+struct Together {
+  const Product<T>* products;
+  Index count, task, tasks;
+  const T *w, *zeros;
+  const Index* position;
+  char* scratch;
+
+  template <int LANES, int VECTORS>
+  void of(Index channel) const {
+    const Index* of_taps = position;
+    for (const Product<T>* p = products; p < products + count; of_taps += p->taps(), p++) {
+      Index rows = p->batch * p->axis[0].count * p->axis[1].count;
+      ByChannel<T>{*p, w, zeros, of_taps, task * rows / tasks, (task + 1) * rows / tasks, wide(*p),
+                   reinterpret_cast<TapRow<T>*>(scratch), p->is_large(p->groups)}.template of<LANES, VECTORS>(channel);
+    }
+  }
+
+  // How many taps a row of them has that are computed together.
+  static Index wide(const Product<T>& p) {
+    const Axis& c = p.axis[2];
+    bool is_next = c.apart == 1 ? c.stride <= 2 : c.apart == -1 && c.stride == 1;
+    bool is_row = c.taps == 3 || c.taps == 5 || (c.taps == 2 && c.stride == 1);
+    return is_next && is_row && p.taps() <= chunk ? c.taps : 1;
+  }
+};
+
+// w: (kernel position, channel); the first product has most rows.
+template <class T>
+void depthwise(const Product<T>* products, Index count, Index taps, const T* w, const Index* position, const T* zeros) {
+  const Product<T>& p = products[0];
   const Axis& c = p.axis[2];
-  Index taps = p.taps(), crew = crew_for(static_cast<double>(p.pixels()) * taps * p.groups);
-  bool is_row = taps <= chunk && (c.taps == 3 || c.taps == 5) &&
-                (c.apart == 1 ? c.stride <= 2 : c.apart == -1 && c.stride == 1);
+  Index crew = crew_for(static_cast<double>(p.pixels()) * taps * p.groups);
   // What a block of rows sees should not leave the second-level cache between one vector of channels and the next.
   Index rows = p.batch * p.axis[0].count * p.axis[1].count, seen = c.length * p.axis[1].stride * p.groups * sizeof(T);
-  Index block = max(min((256 << 10) / seen, blocks(rows, crew > 1 ? 4 * crew : 1)), 1);
-  share_out(crew, blocks(rows, block), taps * sizeof(TapRow<T>), [&](Index task, char* scratch) {
-    ByChannel<T> f{p, w, zeros, position, task * block, min((task + 1) * block, rows), is_row ? c.taps : 1,
-                   reinterpret_cast<TapRow<T>*>(scratch)};
-    over_channels<lanes<T>, vectors_by_channel>(p.groups, f);
+  Index block = max(min((256 << 10) / seen, blocks(rows, crew > 1 ? 4 * crew : 1)), 1), tasks = blocks(rows, block);
+  share_out(crew, tasks, taps * sizeof(TapRow<T>), [&](Index task, char* scratch) {
+    over_channels<lanes<T>, vectors_by_channel>(p.groups,
+                                               Together<T>{products, count, task, tasks, w, zeros, position, scratch});
   });
 }
 

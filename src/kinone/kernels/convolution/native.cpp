@@ -69,6 +69,7 @@ void compute(const Product<T>& p, const Panels<T>& panels, const T* packed, Inde
   block = max(block, min(2 * whole, rounded(pixels, whole)));
   Index pixel_blocks = blocks(pixels, block), shares = crew > 1 ? min(most, blocks(4 * crew, pixel_blocks)) : 1;
   Index wide = min(chunk, depth);
+  bool is_large = p.is_large(p.columns);
   size_t bytes = Pixels<T>::bytes(block) + (is_gathered ? block * (wide + 64) * sizeof(T) : 0) +
                  (is_gathered ? 1 : taps) * block * sizeof(T*) + 256;
 
@@ -94,6 +95,8 @@ void compute(const Product<T>& p, const Panels<T>& panels, const T* packed, Inde
           Piece<T> t{at, block, group * p.depth, 1, p.depth, b, position, p0, p1,
                     x.y, group * p.columns + j, rows, min(p.columns - j, width), p0 == 0, p1 == depth,
                     p.bias, p.y, p.residual, p.is_relu};
+          t.is_large = is_large;
+          if (taps == 1) t.ahead = rows * depth, t.pace = rows;
           if (is_gathered) {
             t.channel = t.begin = 0, t.end = t.run = p1 - p0;
             t.b += p0 * width, t.position = nullptr;
@@ -137,20 +140,26 @@ void convolution(const Convolution<T>& given, bool is_transposed) {
   bool is_by_channel = is_depthwise(c);
   Panels<T> panels((is_transposed ? c.channels : c.out_channels) / c.groups);
   Index packed = is_by_channel ? kernel * source : panels.begin(panels.count) * kernel * source;
-  char* memory = workspace((packed + source) * sizeof(T) + kernel * sizeof(Index) + 3 * 64);
+  Index most = is_transposed ? min(c.stride[0], c.size[0]) * min(c.stride[1], c.size[1]) * min(c.stride[2], c.size[2]) : 1;
+  char* memory = workspace((packed + source) * sizeof(T) + kernel * sizeof(Index) + most * sizeof(Product<T>) + 4 * 64);
   T* w = take<T>(memory, packed);
   T* zeros = take<T>(memory, source);
   Index* position = take<Index>(memory, kernel);
-  for (Index i = 0; i < source; i++) zeros[i] = 0;
-  if (is_by_channel)
-    transposed(w, source, 0, 1, c.w, kernel, source, kernel);
-  else
-    pack(c, is_transposed, panels, w);
-  auto compute_all = [&](const Product<T>& p) {
-    positions(p, c.kernel, position);
-    is_by_channel ? depthwise(p, w, position, zeros) : compute(p, panels, w, kernel, position, zeros);
+  Product<T>* products = take<Product<T>>(memory, most);
+  Index count = 0, taps = 0;
+  auto add = [&](const Product<T>& p) {
+    positions(p, c.kernel, position + taps);
+    products[count++] = p, taps += p.taps();
   };
-  is_transposed ? phases(c, compute_all) : compute_all(product_of(c));
+  is_transposed ? phases(c, add) : add(product_of(c));
+  for (Index i = 0; i < source; i++) zeros[i] = 0;
+  if (is_by_channel) {
+    transposed(w, source, 0, 1, c.w, kernel, source, kernel);
+    depthwise(products, count, taps, w, position, zeros);
+  } else {
+    pack(c, is_transposed, panels, w);
+    for (Index i = 0; i < count; position += products[i++].taps()) compute(products[i], panels, w, kernel, position, zeros);
+  }
 }
 
 }  // namespace

@@ -19,6 +19,7 @@ namespace {
 // None of these changes a bit, but the number of taps may not exceed what is looked up.
 constexpr Index rows_of_unit = 48;    // out channels for which a gathered panel is worth its while
 constexpr Index most_sums = 2 << 20;  // numbers in the sums of chunks that wait to be added
+constexpr Index pixels_ahead = 32;    // of what is read, y is fetched into the first-level cache
 constexpr int taps_at_once = 5;
 
 // How the work is shared out: a chunk's sums fall into `units` parts. Few parts go round in `shares` for `slots` chunks
@@ -50,10 +51,14 @@ void over_chunks(const Plan& plan, Index size, T* total, T* partial, size_t byte
       compute(first + slot, task % plan.shares, partial + slot * size, true, false, scratch);
     });
     share_out(plan.crew, pieces, 0, [&](Index piece, char*) {
-      for (Index i = piece * size / pieces; i < (piece + 1) * size / pieces; i++) {
-        T s = first ? total[i] + partial[i] : partial[i];
-        for (Index slot = 1; slot < count; slot++) s = s + partial[slot * size + i];
-        total[i] = first + count == plan.chunks ? one_nan(s) : s;
+      Index begin = piece * size / pieces, end = (piece + 1) * size / pieces;
+      for (Index slot = 0; slot < count; slot++) {
+        const T* from = partial + slot * size;
+        bool is_first = first + slot == 0, is_last = first + slot == plan.chunks - 1;
+        for (Index i = begin; i < end; i++) {
+          T s = is_first ? from[i] : total[i] + from[i];
+          total[i] = is_last ? one_nan(s) : s;
+        }
       }
     });
   }
@@ -71,19 +76,19 @@ void by_group(const Convolution<T>& c, const Product<T>& p, double work) {
   bool is_in_place = kernel == 1 || depth == 1;
   char* memory = workspace(((plan.slots > 1) * plan.slots + 1) * size * sizeof(T) + 2 * 64);
   T* total = is_in_place ? c.w : take<T>(memory, size);
-  size_t bytes = Pixels<T>::bytes(chunk) + chunk * most_vectors_of_columns * lanes<T> * sizeof(T) + 128;
+  size_t bytes = Pixels<T>::bytes(chunk) + (chunk * most_vectors_of_columns + 1) * vector_bytes + 128;
   over_chunks(plan, size, total, reinterpret_cast<T*>(memory), bytes,
               [&](Index i, Index begin, Index end, T* to, bool is_first, bool is_last, char* scratch) {
     Pixels<T> x(p, i * chunk, min(chunk, p.pixels() - i * chunk), scratch);
-    T* gathered = take<T>(scratch, chunk * most_vectors_of_columns * lanes<T>);
+    T* gathered = take<T>(scratch, (chunk * most_vectors_of_columns + 1) * lanes<T>);
     for (Index unit = begin; unit < end; unit++) {
       Index group = unit / blocks_of_rows / panels.count, panel = unit / blocks_of_rows % panels.count;
       Index j = panels.begin(panel), width = panels.width(panel), rows = panels.rows(panel);
       Index columns = min(numbers - j, width), o0 = unit % blocks_of_rows * rows_of_unit;
       if (unit == begin || o0 == 0) {
-        x.gather(p, group * depth, j, j + columns, gathered, width);
         for (Index pixel = 0; pixel < x.count && columns < width; pixel++)
-          for (Index k = columns; k < width; k++) gathered[pixel * width + k] = 0;
+          store(gathered + pixel * width + columns, Vector<T>{});
+        x.gather(p, group * depth, j, j + columns, gathered, width);
       }
       for (Index o = o0; o < min(o0 + rows_of_unit, p.columns); o += rows) {
         const T* at[8];
@@ -94,6 +99,7 @@ void by_group(const Convolution<T>& c, const Product<T>& p, double work) {
         }
         Piece<T> t{at, 0, 0, c.out_channels, x.count, gathered, nullptr, 0, x.count,
                    w, j, min(p.columns - o, rows), columns, is_first, is_last};
+        t.ahead = pixels_ahead * c.out_channels, t.pace = c.out_channels;
         panels.compute(t, panel);
       }
     }

@@ -37,6 +37,11 @@ struct Product {
 
   Index pixels() const { return batch * axis[0].count * axis[1].count * axis[2].count; }
   Index taps() const { return axis[0].taps * axis[1].taps * axis[2].taps; }
+
+  // Whether y, of which `run` numbers side by side are computed together, goes past the caches.
+  bool is_large(Index run) const {
+    return goes_past_caches(y, run, batch * axis[0].size * axis[1].size * axis[2].size * groups * columns);
+  }
 };
 
 // If every pixel of y sees one of x, all images are one row.

@@ -25,7 +25,8 @@ struct Piece {
   bool is_first, is_last;
   const T* bias = nullptr;  // of column 0 of y
   const T *y0 = nullptr, *residual = nullptr;  // residual lies as y does, which begins at y0
-  bool is_relu = false;
+  bool is_relu = false, is_large = false;
+  Index ahead = 0, pace = 0;  // at p, what lies ahead + p·pace behind row 0 of the tap is fetched into a cache
 };
 
 // x is what column `column` and those after it have got in a row y of the result.
@@ -34,6 +35,7 @@ inline void finish(const Piece<T>& t, T* y, Index column, V x) {
   if (t.bias) x = x + load<V>(t.bias + column);
   if (t.residual) x = x + load<V>(t.residual + (y - t.y0) + column);
   if (t.is_relu) x = x <= 0 ? V{} : x;
+  if (t.is_large) return store_past_caches(y + column, one_nan(x));
   store(y + column, one_nan(x));
 }
 
@@ -46,11 +48,14 @@ inline void put(const Piece<T>& t, T* y, Index column, V s) {
     store(y + column, x);
 }
 
-// At the right edge, number by number.
-template <class T>
-__attribute__((noinline)) void put_each(const Piece<T>& t, Index width, const T* s) {
+// At the right edge: as many vectors as fit from number j on, then narrower ones.
+template <int LANES, class T>
+__attribute__((noinline)) void put_some(const Piece<T>& t, Index width, const T* s, Index j = 0) {
+  Index end = t.columns - (t.columns - j) % LANES;
   for (Index i = 0; i < t.rows; i++)
-    for (Index j = 0; j < t.columns; j++) put(t, t.y[i], t.column + j, load<Vector<T, 1>>(s + i * width + j));
+    for (Index k = j; k < end; k += LANES) put(t, t.y[i], t.column + k, load<Vector<T, LANES>>(s + i * width + k));
+  if constexpr (LANES > 1)
+    if (end < t.columns) put_some<LANES / 2>(t, width, s, end);
 }
 
 template <class T, int LANES, int VECTORS>
@@ -60,17 +65,23 @@ void piece(const Piece<T>& t) {
   V s[ROWS][VECTORS];
 #pragma GCC unroll 8
   for (int i = 0; i < ROWS; i++)
-    for (int v = 0; v < VECTORS; v++) s[i][v] = V{}, __builtin_prefetch(t.y[i] + t.column + v * LANES, 1);
+    for (int v = 0; v < VECTORS; v++) s[i][v] = V{};
+  if (!t.is_large)
+#pragma GCC unroll 8
+    for (int i = 0; i < ROWS; i++)
+      for (int v = 0; v < VECTORS; v++) __builtin_prefetch(t.y[i] + t.column + v * LANES, 1);
   Index tap = 0, p = t.begin;
   if (p) tap = p / t.run, p = p % t.run;
   for (Index left = t.end - t.begin; left > 0; tap++, p = 0) {
     Index count = min(t.run - p, left);
     const T* a[ROWS];
     for (int i = 0; i < ROWS; i++) a[i] = t.at[tap * t.apart + i] + t.channel + p * t.step;
+    const T* next = a[0] + t.ahead;
     const T* b = t.b + ((t.position ? t.position[tap] : tap) * t.run + p) * width;
     for (Index q = 0, k = 0; q < count; q++, k += t.step, b += width) {
       V x[VECTORS];
       for (int v = 0; v < VECTORS; v++) x[v] = load<V>(b + v * LANES);
+      __builtin_prefetch(next), next += t.pace;
 #pragma GCC unroll 8
       for (int i = 0; i < ROWS; i++) {
         V w = a[i][k] - V{};
@@ -80,7 +91,7 @@ void piece(const Piece<T>& t) {
     }
     left -= count;
   }
-  if (t.columns < width) return put_each(t, width, reinterpret_cast<const T*>(s));
+  if (t.columns < width) return put_some<LANES>(t, width, reinterpret_cast<const T*>(s));
 #pragma GCC unroll 8
   for (int i = 0; i < ROWS; i++)
     if (i < t.rows)

@@ -48,6 +48,23 @@ inline void store(T* p, V v) {
   *reinterpret_cast<typename VectorOf<T, sizeof(V) / sizeof(T)>::in_memory*>(p) = v;
 }
 
+// A result of more numbers than a cache keeps until they are read: stored there, each line would be read before it is
+// written, and drive out what is still of use. Rows of `run` numbers must be whole lines, and a vector one.
+template <class T>
+inline bool goes_past_caches(const T* to, Index run, Index count) {
+  constexpr Index line = 64 / sizeof(T), least = (8 << 20) / sizeof(T);
+  return vector_bytes == 64 && count >= least && run % line == 0 && reinterpret_cast<Size>(to) % 64 == 0;
+}
+
+// Other threads see it from the next locked instruction on, such as those that take tasks and end jobs.
+template <class V, class T>
+inline void store_past_caches(T* p, V v) {
+#if defined(__AVX512F__)
+  if constexpr (sizeof(V) == 64) return _mm512_stream_si512(reinterpret_cast<__m512i*>(p), reinterpret_cast<__m512i>(v));
+#endif
+  store(p, v);
+}
+
 // x in every lane; subtracting +0 changes no number, not even −0.
 template <class T>
 inline Vector<T> broadcast(T x) {
