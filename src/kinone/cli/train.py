@@ -186,7 +186,8 @@ def _ended(out: Any, display: Display, outcome: Any) -> int:
     out.print(f"\n[bold]{path}[/] holds the run. What to do with it:")
     films = outcome.loop.task.data
     film = films.films.paths[films.indices["test"][0]]
-    commands = [(f"  kinone {command.format(run=path, film=film, last=min(outcome.loop.step, 5))}", what) for command, what in _NEXT]
+    places = {"run": path, "film": film, "last": min(outcome.loop.step, 5)}
+    commands = [(f"  kinone {command.format(**places)}", what) for command, what in _NEXT]
     width = max(len(command) for command, _ in commands) + 2
     for command, what in commands:
         out.print(command.ljust(width) + what, style=None, markup=False, soft_wrap=True)
