@@ -11,8 +11,10 @@ from types import SimpleNamespace
 import pytest
 
 from kinone.cli import main
+from kinone.data.films import LISTS
+from kinone.training import ledger
 from kinone.training.config import RunConfig, read_config
-from kinone.training.run_directory import read_metrics
+from kinone.training.run_directory import RunDirectory, read_metrics
 from runs import arguments, command, finished, small
 
 pytest.importorskip("cyclopts", reason="needs kinone[cli]")
@@ -153,6 +155,77 @@ def test_a_mistake_gets_one_line_and_exit_code_2(kinone, run_films, tmp_path, mo
     assert re.search(message, told.err), told.err
     assert told.err.count("\n") == 1 and "Traceback" not in told.err
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def spoilt(run: RunDirectory, kind: str) -> list[str]:
+    """Make the run one with which nobody can go on; the flags with which somebody tries."""
+    lines = run.ledger.read_text().splitlines(keepends=True)
+    run.ledger.write_text("".join(lines[:-2]))  # as if it had been interrupted
+    if kind == "another profile":
+        entries = [{"kind": e.kind, **e.fields} for e in ledger.read(run.ledger).entries]
+        entries[0]["profile"] = "kn9"
+        run.ledger.unlink()
+        with ledger.Ledger(run.ledger) as out:
+            for entry in entries:
+                out.add(**entry)
+    elif kind == "another version":
+        run.config_file.write_text(run.config_file.read_text().replace("kinone.run.v1", "kinone.run.v2"))
+    elif kind == "no checkpoint":
+        run.checkpoint().unlink()
+    elif kind == "a damaged checkpoint":
+        run.checkpoint().write_bytes(run.checkpoint().read_bytes()[:-5])
+    return ["--lr=3", "--set=loop.seed=4"] if kind == "a changed configuration" else []
+
+
+RUNS = {
+    "another profile": "got 'kn9'",
+    "another version": r"expected format 'kinone\.run\.v1' .* another version of Kinone wrote it",
+    "a changed configuration": "got another optimizer.lr, loop.seed",
+    "no checkpoint": r"the checkpoint step-\d+\.safetensors, got none",
+    "a damaged checkpoint": r"step-\d+\.safetensors",
+}
+
+
+@pytest.mark.parametrize("kind", RUNS)
+def test_a_run_with_which_nobody_can_go_on(kinone, whole_run, tmp_path, kind):
+    run = RunDirectory(shutil.copytree(whole_run.path, tmp_path / "run"))
+    words = spoilt(run, kind)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    told = kinone("train", "--resume", run.path, *words)
+    assert told.status == 2 and told.err.count("\n") == 1 and re.search(RUNS[kind], told.err), told.err
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_lists_that_share_a_patient_are_refused(kinone, run_films, tmp_path):
+    place = Path(shutil.copytree(run_films, tmp_path / "films", ignore=shutil.ignore_patterns("cache")))
+    lists = place / LISTS["test"]
+    lists.write_text("\n".join([*lists.read_text().split(), (place / LISTS["train"]).read_text().split()[0]]))
+    told = kinone("train", "--dataset", "nih", "--dir", place, "--run-dir", tmp_path / "run", "--dry-run")
+    assert told.status == 2 and told.err.count("\n") == 1
+    assert "no patient both in train and in test, got 1: " in told.err
+    assert not (tmp_path / "run").exists() and not (place / "cache").exists()
+
+
+def test_too_little_memory_is_said(kinone, run_films, monkeypatch):
+    words = ["train", "--dir", run_films, "--set", "data.patients=24", "--image-size", "16", "--model", "lenet"]
+    assert kinone(*words, "--batch-size", 10**8, "--dry-run").status == 0, "no step has more films than there are"
+
+    def fails(*_: object, **__: object) -> None:
+        raise MemoryError("Unable to allocate 9 GiB")
+
+    monkeypatch.setattr("kinone.cli.train.forecast", fails)
+    told = kinone(*words, "--dry-run")
+    assert told.status == 2 and told.err.count("\n") == 1 and "Unable to allocate 9 GiB" in told.err
+
+
+def test_a_run_in_which_somebody_wrote(kinone, whole_run, tmp_path):
+    """A report says what it cannot use, or does without."""
+    run = RunDirectory(shutil.copytree(whole_run.path, tmp_path / "run"))
+    run.environment.write_text("[]")
+    assert kinone("report", run.path, "--draws", 0).status == 0
+    run.metrics.write_text("[]\n")
+    told = kinone("report", run.path, "--draws", 0)
+    assert told.status == 2 and "a JSON object with its kind in each line, got another in line 1" in told.err
 
 
 def test_a_table_and_a_folder_of_images_of_ones_own(kinone, run_films, tmp_path):

@@ -35,6 +35,9 @@ def _run(arguments: list[str]) -> int:
         return _refused(f"[{command}] {error} Hint: {command} --help shows an example.")
     except KinoneError as error:
         return _refused(error)
+    except MemoryError as error:
+        hint = "smaller batches or images need less; so do more --shards of a batch."
+        return _refused(f"[kinone] expected memory for what was asked, got: {error or 'none'}. Hint: {hint}")
     except BrokenPipeError:  # the reader (`| head`) has seen enough; nothing more may be written at exit either
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

@@ -43,7 +43,7 @@ class DataConfig(_Section):
 
     dataset: str = setting("demo", "the data set", choices=DATASETS)
     patients: int = setting(700, "patients of the demo data", least=10)
-    image_size: int = setting(64, "films are shrunk to so many pixels a side", least=8)
+    image_size: int = setting(64, "films are shrunk to so many pixels a side", least=8, most=2048)
     limit: int = setting(0, "at most so many films of each part; 0: all", least=0)
     split: str = setting("auto", "parts: NIH's lists (official), patients dealt out (stratified), or what there is",
                          choices=SPLITS)  # fmt: skip

@@ -210,8 +210,12 @@ def read_metrics(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
     """All whole lines; where a resumed run made a step again, both are there, the later one counts."""
     try:
         lines = Path(path).read_bytes().split(b"\n")[:-1]
-        return [json.loads(line) for line in lines]
+        found = [json.loads(line) for line in lines]
     except OSError as error:
         raise DataError(WHERE, f"the file {path}", error.strerror or str(error)) from None
     except ValueError as error:
         raise FormatError(str(path), "a JSON object in each line", str(error)) from None
+    for number, line in enumerate(found, 1):
+        if not isinstance(line, dict) or not isinstance(line.get("kind"), str):
+            raise FormatError(str(path), "a JSON object with its kind in each line", f"another in line {number}")
+    return found

@@ -112,10 +112,10 @@ class Forecast:
 def forecast(task: Task) -> Forecast:
     """From a step of the model at the size of a shard."""
     config = task.config
-    shard = -(-config.loop.batch_size // config.loop.shards)
+    films = task.data.sizes()
+    shard = -(-min(config.loop.batch_size, films["train"]) // config.loop.shards)
     side, states = config.data.image_size, 2 if "dam" in config.optimizer.name else 1
     told = task.model.summary((shard, 1, side, side), optimizer_states=states).forecast
-    films = task.data.sizes()
     evaluated = (films["train"] + films["validation"]) / films["train"]
     seconds = told.seconds * config.loop.shards * task.steps * (1 + (evaluated - 1) / 3)
     return Forecast(seconds, told.peak_bytes + memory(), machine()["available_bytes"] or 0)

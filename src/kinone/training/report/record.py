@@ -64,12 +64,15 @@ def checking(found: Judgement, sentence: str, verdict: Verdict) -> str:
 def environment(found: Judgement) -> str:
     """What the run was computed with."""
     try:
-        told: dict[str, Any] = json.loads(found.trained.run.environment.read_text(encoding="utf-8"))
+        read: Any = json.loads(found.trained.run.environment.read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return '<p class="soft">environment.json is not there.</p>'
+        read = None
+    if not isinstance(read, dict):
+        return '<p class="soft">environment.json is not there, or not what a run writes.</p>'
+    told: dict[str, Any] = {name: part for name, part in read.items() if isinstance(part, dict | list | str)}
     rows: list[tuple[str, Any]] = [("started", told.get("started")), ("command", " ".join(told.get("command") or []))]
     for part in ("versions", "packages", "machine", "native", "numerics", "threads", "variables"):
-        for name, value in (told.get(part) or {}).items():
+        for name, value in dict(told.get(part) or {}).items():
             if name.endswith("_bytes") and isinstance(value, int):
                 name, value = name.removesuffix("_bytes"), f"{value / 2**30:.1f} GiB"
             rows.append(
