@@ -170,6 +170,21 @@ def test_official_parts(folder: Path):
         films.official_parts()
 
 
+def test_lists_that_do_not_go_with_the_table(folder: Path):
+    films, lists = ChestFilms(folder), folder / "test_list.txt"
+    whole, names = lists.read_text(), lists.read_text().split()
+    for text, match in [
+        (whole + "\nnobody.png", r"films of the table in the lists, got 1 others: nobody\.png\. Hint: is_partial"),
+        ("\n".join(names[1:]), rf"every film in one of the lists, got 1 others: {names[0]}"),
+    ]:
+        lists.write_text(text)
+        with pytest.raises(DataError, match=match):
+            films.official_parts()
+        assert len(ChestFilms(folder, is_partial=True).official_parts()["test"]) >= len(names) - 1
+    lists.write_text("\n".join(names * 2))
+    assert len(films.official_parts()["test"]) == len(names), "a name that is there twice counts once"
+
+
 def test_boxes(tmp_path: Path):
     boxes = ChestFilms(make_demo(tmp_path / "demo", DemoSpec(patients=40, size=32))).boxes()
     assert boxes and all(box.finding in FINDINGS for found in boxes.values() for box in found)

@@ -49,7 +49,7 @@ class ChestFilms:
         is_partial: bool = False, most_broken: int = 20, cache: str | os.PathLike[str] | None = None,
         table: str | os.PathLike[str] | None = None, images: str | os.PathLike[str] | None = None,
     ) -> None:  # fmt: skip
-        self.folder, self.size, self.most_broken = Path(folder), size, most_broken
+        self.folder, self.size, self.most_broken, self.is_partial = Path(folder), size, most_broken, is_partial
         if not isinstance(size, int) or isinstance(size, bool) or size < 1:
             raise ArgumentError("ChestFilms", "size ≥ 1", repr(size))
         films = read_table(find_table(folder) if table is None else table)
@@ -187,12 +187,25 @@ class ChestFilms:
 
     # ------------------------------------------------------------------------------ parts, places
     def official_parts(self) -> dict[str, NDArray[np.int64]]:
-        """NIH's own parts, "train" (with what is to be held out for validation) and "test": indices of films."""
+        """NIH's own parts, "train" (with what is to be held out for validation) and "test": indices of films.
+
+        Lists that do not go with the table are refused, unless films may be missing (`is_partial`).
+        """
         number = {film.name: at for at, film in enumerate(self.films)}
-        parts = {}
-        for name, file in LISTS.items():
-            listed = read_list(self.folder / file)
-            parts[name] = np.array(sorted(number[film] for film in listed if film in number), np.int64)
+        listed = {name: read_list(self.folder / file) for name, file in LISTS.items()}
+        parts = {name: np.array(sorted({number[film] for film in own if film in number}), np.int64)
+                 for name, own in listed.items()}  # fmt: skip
+        if not self.is_partial:
+            known = {film for own in listed.values() for film in own}
+            wrongs = {
+                "films of the table in the lists": [f for own in listed.values() for f in own if f not in number],
+                "every film in one of the lists": [film for film in number if film not in known],
+            }
+            for expected, wrong in wrongs.items():
+                if wrong:
+                    hint = "is_partial=True leaves them out; split='stratified' needs no lists."
+                    got = f"{len(wrong):,} others: {', '.join(wrong[:3])}"
+                    raise DataError("chest films", expected, got, hint=hint)
         self.check(parts)
         return parts
 
