@@ -18,11 +18,6 @@ constexpr int most_vectors = 3;
 template <class T>
 constexpr int width = most_vectors * lanes<T>;
 
-constexpr Index min(Index a, Index b) { return a < b ? a : b; }
-constexpr Index max(Index a, Index b) { return a < b ? b : a; }
-constexpr Index blocks(Index n, Index size) { return (n + size - 1) / size; }
-constexpr Index rounded(Index n, Index size) { return blocks(n, size) * size; }
-
 // ---------------------------------------------------------------------------------- a tile
 // Where a tile of y begins, and which chunk of the sum it holds.
 template <class T>

@@ -13,7 +13,6 @@ namespace {
 constexpr Index small = 1 << 14;  // numbers up to which one thread is quicker than waking others
 constexpr Index line = 16;        // columns that a task has at least
 
-Index min(Index a, Index b) { return a < b ? a : b; }
 
 template <class T>
 void add(const Scatter<T>& s) {

@@ -21,8 +21,6 @@ namespace {
 
 constexpr Index least = 1 << 15;  // numbers below which one thread is quicker than waking others
 
-inline Index smaller(Index a, Index b) { return a < b ? a : b; }
-
 // What is done with the sums of an output.
 class Finish {
  public:
@@ -41,7 +39,7 @@ class Finish {
 // Calls f(begin, end, scratch) for shares of `units`, which take in `numbers` altogether.
 template <class F>
 inline void share_out(Index units, double numbers, size_t bytes, const F& f) {
-  Index tasks = numbers < least ? smaller(units, 1) : smaller(units, 8 * threads());
+  Index tasks = numbers < least ? min(units, 1) : min(units, 8 * threads());
   parallel(tasks, bytes, [&](Index task, char* scratch) {
     f(units * task / tasks, units * (task + 1) / tasks, scratch);
   });
@@ -57,7 +55,7 @@ inline const T* side_by_side(const T* x, const Axes<WAYS>& axes, int way, Index 
   if (step == 1 && i + n <= length) return x + walk.at[way] + i;
   for (Index done = 0; done < n; i = 0, walk.next()) {
     const T* from = x + walk.at[way] + i * step;
-    Index count = smaller(n - done, length - i);
+    Index count = min(n - done, length - i);
     for (Index j = 0; j < count; j++) room[done + j] = from[j * step];
     done += count;
   }
@@ -72,7 +70,7 @@ inline void put_back(const T* from, T* x, const Axes<WAYS>& axes, int way, Index
   Walk<WAYS> walk(others, begin / length);
   for (Index done = 0; done < n; i = 0, walk.next()) {
     T* to = x + walk.at[way] + i * step;
-    Index count = smaller(n - done, length - i);
+    Index count = min(n - done, length - i);
     for (Index j = 0; j < count; j++) to[j * step] = from[done + j];
     done += count;
   }
@@ -100,7 +98,7 @@ void along(const Operands<T, SOURCES>& o, const Term& term, double* sums, const 
   auto first = [&](const Walk<SOURCES>& walk) { return term.is_shifted && n ? double(o.x[LAST][walk.at[LAST]]) : 0; };
 
   auto sum_block = [&](const Walk<SOURCES>& walk, Index output, Index block, char* scratch, double* s) {
-    Index begin = block * lane_block, count = smaller(n - begin, lane_block);
+    Index begin = block * lane_block, count = min(n - begin, lane_block);
     const T* x[SOURCES];
     for (int k = 0; k < SOURCES; k++) {
       T* room = reinterpret_cast<T*>(scratch) + k * lane_block;
@@ -159,7 +157,7 @@ void across(const Operands<T, SOURCES>& o, const Term& term, double* sums, const
   using Join = typename Term::Join;
   Axes<SOURCES> outer = without_run(o.kept);
   Index columns = run(o.kept), rows = size(o.reduced), blocks = lane_blocks(rows), lines = size(outer);
-  Index width = smaller(columns, 256 / SUMS);  // the lanes of so many outputs stay in the first-level cache
+  Index width = min(columns, 256 / SUMS);  // the lanes of so many outputs stay in the first-level cache
   auto chunks = [&] { return (columns + width - 1) / width; };
   while (lines * blocks * chunks() < 4 * threads() && width > 32) width = (width / 2 + 7) / 8 * 8;
 
@@ -178,7 +176,7 @@ void across(const Operands<T, SOURCES>& o, const Term& term, double* sums, const
     Index* steps = reinterpret_cast<Index*>(room + scratch_numbers);
     for (; unit < end; unit++) {
       Index block = unit % blocks, j0 = unit / blocks % chunks() * width, line = unit / blocks / chunks();
-      Index begin = block * lane_block, count = smaller(rows - begin, lane_block), now = smaller(columns - j0, width);
+      Index begin = block * lane_block, count = min(rows - begin, lane_block), now = min(columns - j0, width);
       Walk<SOURCES> walk(outer, line);
       if (count > 0) {
         Walk<SOURCES> row(o.reduced, begin);
@@ -220,7 +218,7 @@ void across(const Operands<T, SOURCES>& o, const Term& term, double* sums, const
   Walk<SOURCES> walk(outer, 0);
   for (Index line = 0; line < lines; line++, walk.next())
     for (Index j0 = 0; j0 < columns; j0 += width) {
-      Index output = line * columns + j0, now = smaller(columns - j0, width);
+      Index output = line * columns + j0, now = min(columns - j0, width);
       double* s = sums + output * blocks * SUMS;
       tree_of_blocks<Join>(s, blocks, SUMS * now);
       finish_columns(walk, output, j0, now, s);

@@ -229,7 +229,7 @@ void backward_of_rows(const Norm<T>& n) {
     for (; task < end; task++) {
       double *gw = sums + task * width, *gb = gw + length;
       for (Index i = 0; i < width; i++) gw[i] = 0;
-      Index block = task / lane_count, behind = smaller((block + 1) * lane_block, rows);
+      Index block = task / lane_count, behind = min((block + 1) * lane_block, rows);
       for (Index row = block * lane_block + task % lane_count; row < behind; row += lane_count) {
         const T *g = n.g + row * length, *x = n.x + row * length, *w = n.w;
         T* gx = n.gx + row * length;

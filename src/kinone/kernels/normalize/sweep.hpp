@@ -49,7 +49,7 @@ void sweep(const Norm<T>& n, const F& f, const After& after = {}) {
   share_out(runs, double(runs) * length, 0, [&](Index begin, Index end, char*) {
     Walk<3> walk(outer, runs - end);
     while (begin < end) {
-      Index first = walk.at[in_x], now = smaller(end - begin, together);
+      Index first = walk.at[in_x], now = min(end - begin, together);
       for (Index i = 0; i < now; i++, walk.next()) sweep_run(n.all, walk.at, f);
       after(first, now * length);
       begin += now;

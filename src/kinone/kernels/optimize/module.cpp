@@ -188,7 +188,7 @@ nb::object lion_update(nb::handle params, nb::handle grads, nb::handle momenta, 
 }
 
 nb::object ema_update(nb::handle averages, nb::handle params, double decay) {
-  return update("ema_update", Rule::ema, {averages, params}, [&](auto& u) { u.rest1 = 1 - decay; });
+  return update("ema_update", Rule::ema, {averages, params}, [&](auto& u) { u.rest1 = 1 - decay, u.scale = u.kept = 1; });
 }
 
 nb::object global_norm(nb::handle grads) {

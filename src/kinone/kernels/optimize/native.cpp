@@ -25,33 +25,6 @@ namespace {
 constexpr Index block = 1 << 14;  // numbers of a task
 constexpr Index alone = 1 << 15;  // numbers that one thread has done before another has come
 
-// f(x) changes the numbers of ARRAYS arrays, a vector each; the gradient's, x[1], are not written.
-template <int ARRAYS, class T, class F>
-void each(const Update<T>& u, const F& f) {
-  constexpr Index n = lanes<T>;
-  Index tasks = 0, numbers = 0;
-  for (Index k = 0; k < u.count; k++) tasks += (u.parameters[k].size + block - 1) / block, numbers += u.parameters[k].size;
-  auto work = [&](Index task, char*) {
-    const Parameter<T>* p = u.parameters;
-    for (Index blocks; task >= (blocks = (p->size + block - 1) / block); p++) task -= blocks;
-    Index begin = task * block, end = p->size - begin < block ? p->size : begin + block;
-    T* at[ARRAYS];
-    for (int a = 0; a < ARRAYS; a++) at[a] = p->at[a];
-    auto some = [&](Index i, auto count) {
-      Vector<T> x[ARRAYS];
-      for (int a = 0; a < ARRAYS; a++) x[a] = load_first<Vector<T>>(at[a] + i, count);
-      f(x);
-      for (int a = 0; a < ARRAYS; a++)
-        if (a != 1) store_first(at[a] + i, one_nan(x[a]), count);
-    };
-    Index i = begin;
-    for (; i + n <= end; i += n) some(i, Whole{});
-    if (i < end) some(i, end - i);
-  };
-  if (numbers > alone) return parallel(tasks, 0, work);
-  for (Index task = 0; task < tasks; task++) work(task, nullptr);
-}
-
 // The factors of an update in every lane.
 template <class T>
 struct Factors {
@@ -74,14 +47,40 @@ struct Factors {
   V square(V g, V v) const { return fma(rest2 * g, g, beta2 * v); }
 };
 
+// f(c, g, x) changes the numbers x of ARRAYS arrays, a vector each; the gradient's, x[1], of which g is what counts, are
+// not written.
+template <int ARRAYS, class T, class F>
+void each(const Update<T>& u, const F& f) {
+  constexpr Index n = lanes<T>;
+  const Factors<T> c(u);
+  Index tasks = 0, numbers = 0;
+  for (Index k = 0; k < u.count; k++) tasks += (u.parameters[k].size + block - 1) / block, numbers += u.parameters[k].size;
+  auto work = [&](Index task, char*) {
+    const Parameter<T>* p = u.parameters;
+    for (Index blocks; task >= (blocks = (p->size + block - 1) / block); p++) task -= blocks;
+    Index begin = task * block, end = p->size - begin < block ? p->size : begin + block;
+    T* at[ARRAYS];
+    for (int a = 0; a < ARRAYS; a++) at[a] = p->at[a];
+    auto some = [&](Index i, auto count) {
+      Vector<T> x[ARRAYS];
+      for (int a = 0; a < ARRAYS; a++) x[a] = load_first<Vector<T>>(at[a] + i, count);
+      f(c, c.gradient(x[0], x[1]), x);
+      for (int a = 0; a < ARRAYS; a++)
+        if (a != 1) store_first(at[a] + i, one_nan(x[a]), count);
+    };
+    Index i = begin;
+    for (; i + n <= end; i += n) some(i, Whole{});
+    if (i < end) some(i, end - i);
+  };
+  if (numbers > alone) return parallel(tasks, 0, work);
+  for (Index task = 0; task < tasks; task++) work(task, nullptr);
+}
+
 template <class T>
 void sgd(const Update<T>& u) {
-  using V = Vector<T>;
-  Factors<T> c(u);
-  if (!u.has_momentum) return each<2>(u, [=](V* x) { x[0] = fma(c.step, c.gradient(x[0], x[1]), x[0]); });
+  if (!u.has_momentum) return each<2>(u, [](const auto& c, auto g, auto* x) { x[0] = fma(c.step, g, x[0]); });
   auto is_first = everywhere<T>(u.is_first), is_nesterov = everywhere<T>(u.is_nesterov);
-  each<3>(u, [=](V* x) {
-    V g = c.gradient(x[0], x[1]);
+  each<3>(u, [=](const auto& c, auto g, auto* x) {
     x[2] = is_first ? g : fma(c.rest1, g, c.beta1 * x[2]);
     x[0] = fma(c.step, is_nesterov ? fma(c.beta1, x[2], g) : x[2], x[0]);
   });
@@ -89,10 +88,8 @@ void sgd(const Update<T>& u) {
 
 template <bool HAS_LARGEST, class T>
 void adam(const Update<T>& u) {
-  using V = Vector<T>;
-  Factors<T> c(u);
-  each<HAS_LARGEST ? 5 : 4>(u, [=](V* x) {
-    V g = c.gradient(x[0], x[1]), v = x[3] = c.square(g, x[3]);
+  each<HAS_LARGEST ? 5 : 4>(u, [](const auto& c, auto g, auto* x) {
+    auto v = x[3] = c.square(g, x[3]);
     x[2] = c.towards(g, c.rest1, x[2]);
     if constexpr (HAS_LARGEST) v = x[4] = ((v > x[4]) | (v != v)) ? v : x[4];
     x[0] = fma(c.step, x[2] / fma(sqrt(v), c.root, c.eps), x[0]);
@@ -101,25 +98,20 @@ void adam(const Update<T>& u) {
 
 template <class T>
 void nadam(const Update<T>& u) {
-  using V = Vector<T>;
-  Factors<T> c(u);
-  each<4>(u, [=](V* x) {
-    V g = c.gradient(x[0], x[1]);
+  each<4>(u, [](const auto& c, auto g, auto* x) {
     x[2] = c.towards(g, c.rest1, x[2]);
     x[3] = c.square(g, x[3]);
-    V r = fma(sqrt(x[3]), c.root, c.eps);
+    auto r = fma(sqrt(x[3]), c.root, c.eps);
     x[0] = fma(c.next, x[2] / r, fma(c.step, g / r, x[0]));
   });
 }
 
 template <bool HAS_AVERAGE, bool HAS_MOMENTUM, class T>
 void rmsprop(const Update<T>& u) {
-  using V = Vector<T>;
-  Factors<T> c(u);
-  each<3 + HAS_AVERAGE + HAS_MOMENTUM>(u, [=](V* x) {
-    V g = c.gradient(x[0], x[1]), v = x[2] = c.square(g, x[2]);
+  each<3 + HAS_AVERAGE + HAS_MOMENTUM>(u, [](const auto& c, auto g, auto* x) {
+    auto v = x[2] = c.square(g, x[2]);
     if constexpr (HAS_AVERAGE) x[3] = c.towards(g, c.rest2, x[3]), v = fma(-x[3], x[3], v);
-    V d = g / (sqrt(v) + c.eps);
+    auto d = g / (sqrt(v) + c.eps);
     if constexpr (HAS_MOMENTUM) d = x[3 + HAS_AVERAGE] = fma(c.beta1, x[3 + HAS_AVERAGE], d);
     x[0] = fma(c.step, d, x[0]);
   });
@@ -127,10 +119,7 @@ void rmsprop(const Update<T>& u) {
 
 template <class T>
 void adagrad(const Update<T>& u) {
-  using V = Vector<T>;
-  Factors<T> c(u);
-  each<3>(u, [=](V* x) {
-    V g = c.gradient(x[0], x[1]);
+  each<3>(u, [](const auto& c, auto g, auto* x) {
     x[2] = fma(g, g, x[2]);
     x[0] = fma(c.step, g / (sqrt(x[2]) + c.eps), x[0]);
   });
@@ -138,20 +127,16 @@ void adagrad(const Update<T>& u) {
 
 template <class T>
 void lion(const Update<T>& u) {
-  using V = Vector<T>;
-  Factors<T> c(u);
-  each<3>(u, [=](V* x) {
-    V g = c.gradient(x[0], x[1]), d = c.towards(g, c.rest1, x[2]);
-    V sign = d > 0 ? V{} + 1 : d < 0 ? V{} - 1 : d;
-    x[0] = fma(c.step, sign, x[0]);
+  each<3>(u, [](const auto& c, auto g, auto* x) {
+    auto d = c.towards(g, c.rest1, x[2]);
+    x[0] = fma(c.step, d > 0 ? Vector<T>{} + 1 : d < 0 ? Vector<T>{} - 1 : d, x[0]);
     x[2] = c.towards(g, c.rest2, x[2]);
   });
 }
 
 template <class T>
 void ema(const Update<T>& u) {
-  Factors<T> c(u);
-  each<2>(u, [=](Vector<T>* x) { x[0] = c.towards(x[1], c.rest1, x[0]); });
+  each<2>(u, [](const auto& c, auto now, auto* x) { x[0] = c.towards(now, c.rest1, x[0]); });
 }
 
 template <class T>

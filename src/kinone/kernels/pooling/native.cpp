@@ -17,10 +17,6 @@
 namespace kinone::KINONE_ISA {
 namespace {
 
-constexpr Index min(Index a, Index b) { return a < b ? a : b; }
-constexpr Index max(Index a, Index b) { return a < b ? b : a; }
-constexpr Index blocks(Index n, Index size) { return (n + size - 1) / size; }
-
 constexpr Index band = 1 << 14;  // numbers of a task's result, roughly
 constexpr Index small = 1 << 13;  // numbers up to which one thread is quicker than waking others
 

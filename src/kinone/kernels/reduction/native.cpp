@@ -191,7 +191,7 @@ void running(const Running<T>& r) {
   if (!is_side_by_side) width = 8;
   share_out((lines + width - 1) / width, double(lines) * r.length, 0, [&](Index unit, Index end, char*) {
     for (; unit < end; unit++) {
-      Index count = smaller(width, lines - unit * width), steps[2][64];
+      Index count = min(width, lines - unit * width), steps[2][64];
       Walk<2> walk(r.lines, unit * width);
       bool goes_on = is_side_by_side && unit * width % run(r.lines) + count <= run(r.lines);
       const T* x = r.x + walk.at[0];

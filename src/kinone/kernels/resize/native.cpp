@@ -16,8 +16,6 @@ namespace {
 
 constexpr Index share = 1 << 14;  // numbers of y that a task has, roughly
 
-Index min(Index a, Index b) { return a < b ? a : b; }
-Index blocks(Index n, Index size) { return (n + size - 1) / size; }
 
 // y[i] = output j of the line through x[· step + i], i < count
 template <class T>
