@@ -129,46 +129,33 @@ struct ByChannel {
   }
 };
 
-// Products that are computed together, their rows side by side: what is in a cache serves all of them.
+// How many taps a row of them has that are computed together.
 template <class T>
-struct Together {
-  const Product<T>* products;
-  Index count, task, tasks;
-  const T *w, *zeros;
-  const Index* position;
-  char* scratch;
+Index wide(const Product<T>& p) {
+  const Axis& c = p.axis[2];
+  bool is_next = c.apart == 1 ? c.stride <= 2 : c.apart == -1 && c.stride == 1;
+  bool is_row = c.taps == 3 || c.taps == 5 || (c.taps == 2 && c.stride == 1);
+  return is_next && is_row && p.taps() <= chunk ? c.taps : 1;
+}
 
-  template <int LANES, int VECTORS>
-  void of(Index channel) const {
-    const Index* of_taps = position;
-    for (const Product<T>* p = products; p < products + count; of_taps += p->taps(), p++) {
-      Index rows = p->batch * p->axis[0].count * p->axis[1].count;
-      ByChannel<T>{*p, w, zeros, of_taps, task * rows / tasks, (task + 1) * rows / tasks, wide(*p),
-                   reinterpret_cast<TapRow<T>*>(scratch), p->is_large(p->groups)}.template of<LANES, VECTORS>(channel);
-    }
-  }
-
-  // How many taps a row of them has that are computed together.
-  static Index wide(const Product<T>& p) {
-    const Axis& c = p.axis[2];
-    bool is_next = c.apart == 1 ? c.stride <= 2 : c.apart == -1 && c.stride == 1;
-    bool is_row = c.taps == 3 || c.taps == 5 || (c.taps == 2 && c.stride == 1);
-    return is_next && is_row && p.taps() <= chunk ? c.taps : 1;
-  }
-};
-
-// w: (kernel position, channel); the first product has most rows.
+// Products whose rows lie side by side, a block of rows of all of them at a time: what is in a cache serves them all.
+// The first has most rows; w: (kernel position, channel).
 template <class T>
 void depthwise(const Product<T>* products, Index count, Index taps, const T* w, const Index* position, const T* zeros) {
-  const Product<T>& p = products[0];
-  const Axis& c = p.axis[2];
-  Index crew = crew_for(static_cast<double>(p.pixels()) * taps * p.groups);
+  const Axis *a = products->axis, &c = a[2];
+  Index rows = products->batch * a[0].count * a[1].count, channels = products->groups;
+  Index crew = crew_for(static_cast<double>(products->pixels()) * taps * channels);
   // What a block of rows sees should not leave the second-level cache between one vector of channels and the next.
-  Index rows = p.batch * p.axis[0].count * p.axis[1].count, seen = c.length * p.axis[1].stride * p.groups * sizeof(T);
-  Index block = max(min((256 << 10) / seen, blocks(rows, crew > 1 ? 4 * crew : 1)), 1), tasks = blocks(rows, block);
+  Index block = (256 << 10) / (c.length * a[1].stride * channels * Index{sizeof(T)});
+  Index tasks = blocks(rows, max(min(block, blocks(rows, crew > 1 ? 4 * crew : 1)), 1));
   share_out(crew, tasks, taps * sizeof(TapRow<T>), [&](Index task, char* scratch) {
-    over_channels<lanes<T>, vectors_by_channel>(p.groups,
-                                               Together<T>{products, count, task, tasks, w, zeros, position, scratch});
+    const Index* of_taps = position;
+    for (const Product<T>* p = products; p < products + count; of_taps += p++->taps()) {
+      Index rows = p->batch * p->axis[0].count * p->axis[1].count;
+      over_channels<lanes<T>, vectors_by_channel>(
+          channels, ByChannel<T>{*p, w, zeros, of_taps, task * rows / tasks, (task + 1) * rows / tasks, wide(*p),
+                                 reinterpret_cast<TapRow<T>*>(scratch), p->is_large(channels)});
+    }
   });
 }
 

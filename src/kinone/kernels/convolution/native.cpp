@@ -69,7 +69,6 @@ void compute(const Product<T>& p, const Panels<T>& panels, const T* packed, Inde
   block = max(block, min(2 * whole, rounded(pixels, whole)));
   Index pixel_blocks = blocks(pixels, block), shares = crew > 1 ? min(most, blocks(4 * crew, pixel_blocks)) : 1;
   Index wide = min(chunk, depth);
-  bool is_large = p.is_large(p.columns);
   size_t bytes = Pixels<T>::bytes(block) + (is_gathered ? block * (wide + 64) * sizeof(T) : 0) +
                  (is_gathered ? 1 : taps) * block * sizeof(T*) + 256;
 
@@ -95,7 +94,7 @@ void compute(const Product<T>& p, const Panels<T>& panels, const T* packed, Inde
           Piece<T> t{at, block, group * p.depth, 1, p.depth, b, position, p0, p1,
                     x.y, group * p.columns + j, rows, min(p.columns - j, width), p0 == 0, p1 == depth,
                     p.bias, p.y, p.residual, p.is_relu};
-          t.is_large = is_large;
+          t.is_large = p.is_large(p.columns);
           if (taps == 1) t.ahead = rows * depth, t.pace = rows;
           if (is_gathered) {
             t.channel = t.begin = 0, t.end = t.run = p1 - p0;

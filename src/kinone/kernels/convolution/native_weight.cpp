@@ -52,14 +52,11 @@ void over_chunks(const Plan& plan, Index size, T* total, T* partial, size_t byte
     });
     share_out(plan.crew, pieces, 0, [&](Index piece, char*) {
       Index begin = piece * size / pieces, end = (piece + 1) * size / pieces;
-      for (Index slot = 0; slot < count; slot++) {
-        const T* from = partial + slot * size;
-        bool is_first = first + slot == 0, is_last = first + slot == plan.chunks - 1;
+      for (Index slot = 0; slot < count; slot++)
         for (Index i = begin; i < end; i++) {
-          T s = is_first ? from[i] : total[i] + from[i];
-          total[i] = is_last ? one_nan(s) : s;
+          T s = first + slot ? total[i] + partial[slot * size + i] : partial[slot * size + i];
+          total[i] = first + slot == plan.chunks - 1 ? one_nan(s) : s;
         }
-      }
     });
   }
 }

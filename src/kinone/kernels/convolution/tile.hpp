@@ -65,11 +65,8 @@ void piece(const Piece<T>& t) {
   V s[ROWS][VECTORS];
 #pragma GCC unroll 8
   for (int i = 0; i < ROWS; i++)
-    for (int v = 0; v < VECTORS; v++) s[i][v] = V{};
-  if (!t.is_large)
-#pragma GCC unroll 8
-    for (int i = 0; i < ROWS; i++)
-      for (int v = 0; v < VECTORS; v++) __builtin_prefetch(t.y[i] + t.column + v * LANES, 1);
+    for (int v = 0; v < VECTORS; v++)
+      if (s[i][v] = V{}; !t.is_large) __builtin_prefetch(t.y[i] + t.column + v * LANES, 1);
   Index tap = 0, p = t.begin;
   if (p) tap = p / t.run, p = p % t.run;
   for (Index left = t.end - t.begin; left > 0; tap++, p = 0) {

@@ -52,8 +52,8 @@ inline void store(T* p, V v) {
 // written, and drive out what is still of use. Rows of `run` numbers must be whole lines, and a vector one.
 template <class T>
 inline bool goes_past_caches(const T* to, Index run, Index count) {
-  constexpr Index line = 64 / sizeof(T), least = (8 << 20) / sizeof(T);
-  return vector_bytes == 64 && count >= least && run % line == 0 && reinterpret_cast<Size>(to) % 64 == 0;
+  Size place = reinterpret_cast<Size>(to) | run * sizeof(T);
+  return vector_bytes == 64 && count * sizeof(T) >= 8 << 20 && place % 64 == 0;
 }
 
 // Other threads see it from the next locked instruction on, such as those that take tasks and end jobs.
