@@ -1,4 +1,4 @@
-"""Callbacks, metrics, histories, the search of a learning rate, and what is shown meanwhile."""
+"""Callbacks, clipping, the search of a learning rate, what is shown meanwhile, and classes of one's own."""
 
 import csv
 import io
@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 import kinone as kn
+from fit_samples import Net, X, Y, bits, fitted, mse, net
 from kinone import nn, optim, training
-from kinone.errors import ArgumentError, FormatError, KinoneError, MissingExtraError, ShapeError, StateError
+from kinone.errors import ArgumentError, KinoneError, MissingExtraError, StateError
 from kinone.formats import load_checkpoint
-from test_fit import Net, X, Y, bits, fitted, mse, net
 
 
 class Script(training.Callback):
@@ -123,103 +123,6 @@ def test_the_new_one_is_whole_before_an_old_one_goes(tmp_path, monkeypatch):
     assert [p.name for p in tmp_path.iterdir()] == ["at-1.json"]
 
 
-# ------------------------------------------------------------------------------ averages
-def test_averages_are_validated_and_stay_at_the_end():
-    weights: list[Any] = []
-
-    class Watch(training.Callback):
-        def on_batch_end(self, fit: Any) -> None:
-            weights.append(fit.model.weight.data.astype(np.float64))
-
-    model = nn.Linear(3, 1)
-    averages = training.AverageWeights(decay=0.9)
-    history = fitted(model, validation=(X, Y), epochs=2, callbacks=[Watch(), averages])
-    mean = weights[0]
-    for w in weights[1:]:
-        mean = 0.9 * mean + 0.1 * w
-    np.testing.assert_allclose(model.weight.data, mean, rtol=1e-4)
-    assert model.evaluate((X, Y), loss=mse, batch_size=8)["loss"] == history["val_loss"][-1]
-
-
-def test_the_mean_of_all_epochs_from_one_on():
-    weights: list[Any] = []
-    model = nn.Linear(3, 1)
-    averages = training.AverageWeights(None, every="epoch", start=3, validates=False)
-    fitted(model, epochs=5, callbacks=[lambda fit: weights.append(fit.model.weight.data.copy()), averages])
-    np.testing.assert_allclose(model.weight.data, np.mean(weights[2:], axis=0), rtol=1e-5)
-    assert averages.average is not None and averages.average.count == 3
-
-
-def test_averages_go_on_from_a_checkpoint(tmp_path):
-    def run(epochs: int, first: int, model: Any, optimizer: Any, average: Any) -> None:
-        save = training.ModelCheckpoint(tmp_path / f"{epochs}.safetensors")
-        fitted(model, epochs=epochs, initial_epoch=first, optimizer=optimizer, callbacks=[average, save])
-
-    whole = net()
-    run(4, 0, whole, optim.Adam(whole, lr=0.02), training.AverageWeights(0.9))
-    one = net()
-    run(2, 0, one, optim.Adam(one, lr=0.02), training.AverageWeights(0.9))
-    two, average = Net(), training.AverageWeights(0.9)
-    optimizer = optim.Adam(two)
-    found = load_checkpoint(tmp_path / "2.safetensors", model=two, optimizer=optimizer)
-    average.load_state_dict(found.progress["callbacks"]["AverageWeights"][0])
-    run(4, 2, two, optimizer, average)
-    assert bits(two) == bits(whole)
-
-
-def test_weight_averages_by_hand():
-    model = nn.Module.build(lambda x, w: x * w, w=1.0)
-    swa, ema = optim.WeightAverage(model), optim.WeightAverage(model, decay=0.5)
-    for value in (1.0, 2.0, 6.0):
-        model.param("w").data[...] = value
-        swa.update()
-        ema.update()
-    with swa.applied():
-        assert model(1.0).item() == 3.0
-    assert model(1.0).item() == 6.0
-    other = optim.WeightAverage(model, decay=0.5)
-    other.load_state_dict(ema.state_dict())
-    other.copy_to()
-    assert model(1.0).item() == (1.5 + 6) / 2 and other.count == 3
-
-
-def test_averages_refuse_other_models():
-    average = optim.WeightAverage(nn.Linear(2, 2))
-    with pytest.raises(StateError, match="at least one update, got none"):
-        average.copy_to()
-    average.update()
-    with pytest.raises(StateError, match="others: bias, weight"):
-        average.copy_to(nn.Linear(3, 3))
-    with pytest.raises(StateError, match="others: bias, weight"):
-        optim.WeightAverage(nn.Linear(3, 3)).load_state_dict(average.state_dict())
-    wrong: Any = {"w": 1}
-    with pytest.raises(ArgumentError, match="a Module, got a dict"):
-        optim.WeightAverage(wrong)
-
-
-def test_buffers_are_averaged_on_request():
-    model = nn.BatchNorm1d(2)
-    average = optim.WeightAverage(model, use_buffers=True)
-    average.update()
-    model(np.array([[1.0, 2.0], [3.0, 6.0]], np.float32))
-    average.update()
-    with average.applied():
-        np.testing.assert_allclose(model.running_mean.data, [0.1, 0.2], rtol=1e-6)  # half way
-
-
-def test_batch_norm_is_computed_anew():
-    model = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2, momentum=0.3)).eval()
-    norm = model[1]
-    optim.update_batch_norm(model, [(X[:10], Y[:10]), X[10:20]])
-    z = model[0](X[:20]).numpy()
-    np.testing.assert_allclose(norm.running_mean.data, z.mean(0), rtol=1e-4)
-    np.testing.assert_allclose(norm.running_var.data, (z[:10].var(0, ddof=1) + z[10:].var(0, ddof=1)) / 2, rtol=1e-4)
-    assert norm.momentum == 0.3 and not norm.training
-    with pytest.raises(ArgumentError, match="at least one batch"):
-        optim.update_batch_norm(model, [])
-    optim.update_batch_norm(nn.Linear(2, 2), [])  # nothing to do
-
-
 # ------------------------------------------------------------------------------ clipping
 def grads_of(*values: Any) -> list[Any]:
     parameters = [nn.Parameter(np.zeros(np.shape(v))) for v in values]
@@ -281,122 +184,6 @@ def test_a_missing_extra_is_named(make, extra, monkeypatch):
     monkeypatch.setattr(loggers, "import_module", missing)
     with pytest.raises(MissingExtraError, match=rf"pip install 'kinone\[{extra}\]'"):
         make()
-
-
-# ------------------------------------------------------------------------------ history
-def test_a_history_goes_out_and_comes_in(tmp_path):
-    history = fitted(net(), epochs=3, validation=(X, Y), metrics="mae", max_steps=12)
-    history.save(tmp_path / "h.json")
-    again = training.History.load(tmp_path / "h.json")
-    assert again.to_dict() == history.to_dict() and again.stopped == "max_steps=12 are made"
-    history.save(tmp_path / "h.csv")
-    rows = list(csv.DictReader(io.StringIO((tmp_path / "h.csv").read_text())))
-    assert [float(row["val_mae"]) for row in rows] == history["val_mae"]
-    assert history.best("val_loss")[1] == min(history["val_loss"])
-    for call, match in (
-        (lambda: history["acc"], "one of loss, mae, val_loss"),
-        (lambda: history.best("loss", "least"), "mode 'min' or 'max'"),
-        (lambda: history.save(tmp_path / "h.txt"), "ends in .csv or .json"),
-        (lambda: history.plot(names=["acc"]), "got 'acc'"),
-    ):
-        with pytest.raises(ArgumentError, match=match):
-            call()
-
-
-def test_strange_figures_survive_the_file(tmp_path):
-    history = training.History()
-    history.add(1, {"loss": math.inf})
-    history.add(2, {"loss": math.nan, "val_loss": 1.0})
-    history.save(tmp_path / "h.json")
-    assert "NaN" not in (tmp_path / "h.json").read_text()
-    again = training.History.load(tmp_path / "h.json")
-    assert again["loss"][0] == math.inf and math.isnan(again["loss"][1]) and math.isnan(again["val_loss"][0])
-    with pytest.raises(FormatError, match="a figure for every epoch"):
-        training.History.from_dict({"epochs": [1, 2], "logs": {"loss": [1.0]}, "losses": [], "stopped": ""})
-    with pytest.raises(FormatError, match=r"what to_dict.. gave"):
-        training.History.from_dict({"epochs": 3})
-
-
-def test_a_history_draws_itself(tmp_path):
-    history = fitted(net(), epochs=3, validation=(X, Y), metrics="mae")
-    text = history.plot(tmp_path / "curves.svg")
-    assert (tmp_path / "curves.svg").read_text(encoding="utf-8") == text
-    texts = [t.text for t in ET.fromstring(text).iter() if t.tag.endswith("text")]
-    assert {"loss", "mae", "learning rate", "training", "validation", "epoch"} <= set(texts)
-    html = history._repr_html_()
-    assert html.count("<tr>") == 4 and "<svg" in html and "val_mae" in html
-    single = fitted(net()).plot()
-    assert "batch" in single and len(ET.fromstring(single).findall(".//{*}path[@class='curve c0']")) == 1
-    assert repr(history).startswith("History(3 epochs: loss=")
-    assert "<table>" in training.History()._repr_html_()
-
-
-# ------------------------------------------------------------------------------ metrics
-def test_metrics_are_exact_over_uneven_batches():
-    rng = np.random.default_rng(3)
-    scores, classes = rng.standard_normal((50, 7)), rng.integers(0, 7, 50)
-    logits, truth = rng.standard_normal((50, 2)), rng.integers(0, 2, (50, 2))
-    order = np.argsort(-scores, axis=1)
-    cases: list[Any] = [
-        (training.Accuracy(), scores, classes, (scores.argmax(1) == classes).mean()),
-        (training.Accuracy(), scores, np.eye(7)[classes], (scores.argmax(1) == classes).mean()),
-        (training.TopK(3), scores, classes, (order[:, :3] == classes[:, None]).any(1).mean()),
-        (training.BinaryAccuracy(), logits, truth, ((logits > 0) == truth).mean()),
-        (training.BinaryAccuracy(0.5), 1 / (1 + np.exp(-logits)), truth, ((logits > 0) == truth).mean()),
-        (training.MeanAbsoluteError(), logits, truth, np.abs(logits - truth).mean()),
-        (training.MeanSquaredError(), logits, truth, ((logits - truth) ** 2).mean()),
-    ]
-    for metric, prediction, target, wanted in cases:
-        for rows in (slice(0, 13), slice(13, 14), slice(14, 50)):
-            metric.update(kn.Tensor(prediction[rows]), target[rows])
-        assert metric.compute() == pytest.approx(wanted, rel=1e-12), metric
-        metric.reset()
-        assert math.isnan(metric.compute())
-
-
-def test_metrics_over_pixels_and_ties():
-    scores = np.zeros((2, 3, 4, 4))
-    scores[:, 1] = 1.0
-    classes = np.ones((2, 4, 4), int)
-    classes[0, 0, 0] = 2
-    for metric in (training.Accuracy(), training.TopK(1)):
-        metric.update(scores, classes)
-        assert metric.compute() == 31 / 32
-    two = training.TopK(2)
-    two.update(scores, classes)
-    assert two.compute() == 31 / 32  # class 0 ties with 2, and comes first
-
-
-@pytest.mark.parametrize(
-    ("metric", "prediction", "target", "match"),
-    [
-        (training.Accuracy(), (5, 1), (5,), None),
-        (training.Accuracy(), (5,), (5,), "BinaryAccuracy is for one score"),
-        (training.Accuracy(), (5, 3), (4,), r"prediction \(5, 3\) and target \(4,\)"),
-        (training.TopK(4), (5, 3), (5,), "k up to the 3 classes, got 4"),
-        (training.BinaryAccuracy(), (5, 1), (5,), r"prediction \(5, 1\) and target \(5,\)"),
-        (training.MeanSquaredError(), (5, 1), (5,), "prediction and target of one shape"),
-    ],
-)  # fmt: skip
-def test_shapes_that_would_broadcast_are_refused(metric, prediction, target, match):
-    """(5, 1) − (5,) is a matrix, and its mean a figure of nothing."""
-    call = lambda: metric.update(np.zeros(prediction), np.zeros(target, int))  # noqa: E731
-    if match is None:
-        call()
-        return
-    with pytest.raises(KinoneError, match=match):
-        call()
-
-
-def test_functions_are_metrics():
-    def bias(p: Any, y: Any) -> Any:
-        return (p - y).mean()
-
-    model = net()
-    found = model.evaluate((X, Y), metrics={"bias": bias, "worst": lambda p, y: np.abs(p - y).max()}, batch_size=10)
-    assert found["bias"] == pytest.approx(float((model.predict(X) - Y).mean()), rel=1e-4)
-    with pytest.raises(ShapeError, match=r"\[metric bad\] expected one number for a batch, got shape \(32, 1\)"):
-        model.evaluate((X, Y), metrics={"bad": lambda p, y: p - y})
 
 
 # ------------------------------------------------------------------------------ the search of a rate

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
+from fit_samples import X, Y, fitted, net
 from kinone import optim, training
-from test_fit import X, Y, fitted, net
 
 
 @pytest.mark.slow  # its import takes seconds
