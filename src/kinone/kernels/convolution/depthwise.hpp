@@ -91,10 +91,8 @@ struct ByChannel {
   void some(T* y, Index to_pixel, Index pixels, Index channel, Index place, Index step, Index count) const {
     using V = Vector<T, LANES>;
     constexpr int PIXELS = pixels_at_once;
-    V total[PIXELS][VECTORS];
     Index ahead = places_ahead * p.axis[2].stride * p.groups;
-    for (Index from = 0; from == 0 || from < count; from += chunk) {
-      V s[PIXELS][VECTORS];
+    auto chain = [&](Index from, V (&s)[PIXELS][VECTORS]) __attribute__((always_inline)) {
 #pragma GCC unroll 8
       for (int i = 0; i < PIXELS; i++)
         for (int v = 0; v < VECTORS; v++) s[i][v] = V{};
@@ -116,9 +114,14 @@ struct ByChannel {
               for (int v = 0; v < VECTORS; v++) s[i][v] = fma(seen[v], weight[j - i * STRIDE][v], s[i][v]);
         }
       }
-#pragma GCC unroll 8
+    };
+    V total[PIXELS][VECTORS];
+    chain(0, total);
+    for (Index from = chunk; from < count; from += chunk) {
+      V s[PIXELS][VECTORS];
+      chain(from, s);
       for (int i = 0; i < PIXELS; i++)
-        for (int v = 0; v < VECTORS; v++) total[i][v] = from ? total[i][v] + s[i][v] : s[i][v];
+        for (int v = 0; v < VECTORS; v++) total[i][v] = total[i][v] + s[i][v];
     }
     Piece<T> t{};
     t.bias = p.bias, t.y0 = p.y, t.residual = p.residual, t.is_relu = p.is_relu, t.is_large = is_large;

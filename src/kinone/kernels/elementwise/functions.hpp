@@ -71,8 +71,8 @@ inline Doubles at_most(Doubles x, double bound) {
   return x > most ? most : x;
 }
 
-constexpr Index sign_bit = 1L << 63;
-constexpr Index one_bits = 1023L << 52;  // of 1.0
+constexpr Index sign_bit = Index{1} << 63;
+constexpr Index one_bits = Index{1023} << 52;  // of 1.0
 inline Doubles magnitude(Doubles x) { return (Doubles)((Bits)x & ~sign_bit); }
 inline Doubles with_sign(Doubles y, Doubles x) { return (Doubles)((Bits)y | ((Bits)x & sign_bit)); }  // y ≥ 0, or x's
 
@@ -253,14 +253,14 @@ struct Split {
 
 inline Split split(Doubles x) {
   Bits from_root = (Bits)x - 0x3fe6a09e667f3bcd + one_bits;  // √½
-  Bits exponent = (from_root & (0x7ffL << 52)) - one_bits;
+  Bits exponent = (from_root & (Index{0x7ff} << 52)) - one_bits;
   Doubles k = (Doubles)((Bits)((Vector<Size>)from_root >> 52) | (Bits)broadcast(0x1p52)) - (0x1p52 + 1023);
   return {k, (Doubles)((Bits)x - exponent), exponent};
 }
 
 // Whether a lane has no logarithm that split could lead to: it is 0, negative, infinite, no number or less than `least`.
 inline bool any_odd(Doubles x, double least) {
-  Index first = __builtin_bit_cast(Index, least), last = (2047L << 52) - 1;  // as whole numbers; others wrap around
+  Index first = __builtin_bit_cast(Index, least), last = (Index{2047} << 52) - 1;  // as whole numbers; others wrap around
   return __builtin_expect(any_above((Bits)x - first + sign_bit, sign_bit + (last - first)), 0);
 }
 

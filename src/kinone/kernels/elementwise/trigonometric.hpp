@@ -27,7 +27,7 @@ inline void reduce_large(double x, Index& n, double& high, double& low) {
       0x06492eea09d1921c, 0xfe1deb1cb129a73e, 0xe88235f52ebb4484, 0xe99c7026b45f7e41, 0x3991d639835339f4,
       0x9c845f8bbdf9283b, 0x1ff897ffde05980f, 0xef2f118b5a0a6d1f, 0x6d367ecf27cb09b7, 0x4f463f669e5fea2d,
       0x7527bac7ebe5f17b, 0x3d0739f78a5292ea, 0x6bfb5fb11f8d5d08, 0x56033046fc7b6bab};
-  Word bits = __builtin_bit_cast(Word, x), m = (bits & ((1UL << 52) - 1)) | 1UL << 52;
+  Word bits = __builtin_bit_cast(Word, x), m = (bits & ((Word{1} << 52) - 1)) | Word{1} << 52;
   int e = static_cast<int>(bits >> 52 & 2047) - 1075, from = e + 62;
   Word product[3], carry = 0;  // in units of 2⁻¹⁹⁰, modulo 4
   for (int i = 2; i >= 0; i--) {
@@ -39,7 +39,7 @@ inline void reduce_large(double x, Index& n, double& high, double& low) {
   n = static_cast<Index>((product[0] >> 62) + (product[0] >> 61 & 1));
   // What n leaves, from −½ to ½, in units of 2⁻¹²⁸; then in three parts that a double holds exactly.
   auto rest = static_cast<__int128>((static_cast<Words>(product[0]) << 64 | product[1]) << 2 | product[2] >> 62);
-  constexpr Word digits_42 = (1UL << 42) - 1;
+  constexpr Word digits_42 = (Word{1} << 42) - 1;
   double a = static_cast<double>(static_cast<Index>(rest >> 84)) * 0x1p-44;
   double b = static_cast<double>(static_cast<Word>(rest >> 42) & digits_42) * 0x1p-86;
   double c = static_cast<double>(static_cast<Word>(rest) & digits_42) * 0x1p-128;
@@ -227,8 +227,8 @@ inline Hyperbolic hyperbolic(Doubles size) {
   Doubles k = nearest(size * log2_e);
   Pair r = sum(fma(-k, ln2_exact, size), -k * ln2_left);
   Bits exponent = as_bits(k) << 52;
-  Doubles up = (Doubles)(exponent + (one_bits - (2L << 52)));
-  Doubles down = k < 500 ? (Doubles)((one_bits - (2L << 52)) - exponent) : Doubles{};
+  Doubles up = (Doubles)(exponent + (one_bits - (Index{2} << 52)));
+  Doubles down = k < 500 ? (Doubles)((one_bits - (Index{2} << 52)) - exponent) : Doubles{};
   Doubles z = r.high * r.high;
   return {up + down, up - down, r.high, fma(r.high * z, polynomial(z, hyperbolic_sine), r.low),
           fma(z, polynomial(z, hyperbolic_cosine), r.high * r.low)};

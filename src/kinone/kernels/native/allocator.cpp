@@ -140,7 +140,7 @@ class Cache {
   }
 
   void make_room() {
-    size_t limit = ever_used_ + ever_used_ / 4 + slack;
+    size_t limit = ever_used_ + ever_used_ / 2 + slack;
     if (used_ + waiting_ > limit) shrink(limit > used_ ? limit - used_ : 0);
   }
 

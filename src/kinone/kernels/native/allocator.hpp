@@ -3,7 +3,7 @@
 //
 // NumPy lets a program give it an allocator; every array made afterwards, NumPy's own results included, takes its
 // memory here and gives it back here. A block goes to a list of its size class (eight to each power of two) and waits
-// there. What is in use and what waits are together never more than a quarter above the most that was ever in use:
+// there. What is in use and what waits are together never more than a half above the most that was ever in use:
 // beyond that, waiting blocks go back to the system, those that have waited longest first.
 #pragma once
 

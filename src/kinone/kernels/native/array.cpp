@@ -78,7 +78,7 @@ bool Array::is_aligned() const {
 
 bool Array::is_writeable() const { return object_ && PyArray_ISWRITEABLE(array_of(object_)); }
 
-Index Array::size() const { return std::accumulate(lengths_, lengths_ + axes_, 1L, std::multiplies<>()); }
+Index Array::size() const { return std::accumulate(lengths_, lengths_ + axes_, Index{1}, std::multiplies<>()); }
 
 Shape Array::order() const {
   Shape order(axes_);

@@ -277,7 +277,7 @@ struct Divide {
 
   explicit Divide(double count) : count(count), inverse(1 / count) {
     Index bits = __builtin_bit_cast(Index, count);
-    is_power_of_two = !(bits & ((1L << 52) - 1)) && count < 0x1p60;
+    is_power_of_two = !(bits & ((Index{1} << 52) - 1)) && count < 0x1p60;
   }
   template <class V>
   V operator()(V s) const {

@@ -9,7 +9,7 @@ namespace {
 
 bool read(nb::handle number, Size& value) {
   nb::object index = nb::steal(PyNumber_Index(number.ptr()));
-  if (index.is_valid()) value = PyLong_AsUnsignedLong(index.ptr());
+  if (index.is_valid()) value = PyLong_AsSize_t(index.ptr());
   bool is_read = !PyErr_Occurred();
   PyErr_Clear();
   return is_read;
@@ -95,11 +95,11 @@ nb::object integers(nb::handle key, nb::handle step, nb::handle start, nb::handl
   Draw d;
   if (!PyLong_CheckExact(low_object.ptr()) || !PyLong_CheckExact(high_object.ptr())) return left_to_reference();
   int low_beyond, high_beyond;
-  Index low = PyLong_AsLongAndOverflow(low_object.ptr(), &low_beyond);
-  Index high = PyLong_AsLongAndOverflow(high_object.ptr(), &high_beyond);
+  Index low = PyLong_AsLongLongAndOverflow(low_object.ptr(), &low_beyond);
+  Index high = PyLong_AsLongLongAndOverflow(high_object.ptr(), &high_beyond);
   if (low_beyond || high_beyond || low >= high || !read(key, step, start, count, d)) return left_to_reference();
   Size span = static_cast<Size>(high) - low;
-  if (span > 1UL << 32) return left_to_reference();
+  if (span > Size{1} << 32) return left_to_reference();
   nb::object y = empty("integers", {d.count}, 'q');
   Array to(y);
   compute("integers", d.count, [&] { KINONE_CALL(integers(d, low, span, to.data<Index>())); });

@@ -38,7 +38,7 @@ inline Reals real(Words n) { return reinterpret_cast<Reals>(n | 0x43300000000000
 
 // u = (⌊w/2⁶⁴⁻ᵇ⌋ + ½)·2⁻ᵇ
 inline Reals open_unit(Words w, int bits) {
-  double unit = __builtin_bit_cast(double, (1023L - bits) << 52);
+  double unit = __builtin_bit_cast(double, (Index{1023} - bits) << 52);
   return (real(w >> (64 - bits)) + 0.5) * unit;
 }
 
