@@ -27,6 +27,7 @@ BEYOND = {
     **dict.fromkeys(("rnn", "gru_gates", "lstm_gates"), "sums of products that are beyond, of either sign"),
     "sigmoid_nll": "the product of label, weight and x is beyond",
     "attention": "the scores are beyond",
+    "squeeze_excitation": "what the weights make of the means is beyond",
     "batch_norm_inference": "(x − μ)/σ·w, at 10³⁰ some 10⁴⁵, is beyond, and silu's definition meets ∞ · 0 there",
     "solve": "the inverse of 10⁻³⁰ times itself is beyond",
 }  # fmt: skip
