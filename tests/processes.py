@@ -10,14 +10,16 @@ from typing import Any
 
 import numpy as np
 
+import kinone
+
 
 def in_a_process(code: str, **environment: str) -> "subprocess.CompletedProcess[str]":
-    """Runs the code on native kernels, with tests and sources in its path."""
+    """Runs the code on native kernels, with the tests in its path, and the Kinone that runs here."""
     root = Path(__file__).resolve().parent.parent
     settings = {
         **os.environ,
         "KINONE_KERNELS": "native",
-        "PYTHONPATH": os.pathsep.join(["tests", "src"]),
+        "PYTHONPATH": os.pathsep.join(["tests", str(Path(kinone.__file__).parents[1])]),
         **environment,
     }
     return subprocess.run([sys.executable, "-W", "ignore", "-c", code], cwd=root, capture_output=True, text=True,
