@@ -110,7 +110,7 @@ def test_a_thousand_kills(run_films: Path, whole_run: RunDirectory, tmp_path: Pa
         runs += 1
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork: asks what a forked process holds")
 def test_what_was_forked_from_a_run_does_not_hold_its_folder(whole_run: RunDirectory):
     reader, writer = os.pipe()
     with whole_run.held():
