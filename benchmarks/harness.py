@@ -83,7 +83,7 @@ def limits() -> dict[str, Callable[[float], float]]:
 
 
 def measured(work: Work, rounds: int, seconds: float, peers: list[str] | None = None) -> dict[str, Any]:
-    """Times, ratios and fractions of the limits."""
+    """Times, ratios, and the most that the machine did in any of these rounds."""
     names = [peer for peer in work.installed() if peer == "kinone" or not peers or peer.split()[0] in peers]
     calls = {name: work.peers[name]() for name in names}
     for name, call in calls.items():
@@ -108,16 +108,10 @@ def measured(work: Work, rounds: int, seconds: float, peers: list[str] | None = 
         if name != "kinone"
     }
     best = min(ratios, key=ratios.__getitem__) if ratios else None
-    least = max(
-        (amount / statistics.median(most[kind])
-         for kind, amount in (("operations", work.operations), ("bytes", work.bytes)) if amount and most),
-        default=0.0,
-    )  # fmt: skip
     return {
         "name": work.name, "seconds": found, "ratios": ratios, "best_peer": best,
         "ratio": ratios[best] if best else None, "target": work.target, "moonshot": work.moonshot,
-        "of_limit": least / found["kinone"] if least else None,
-        "limits": {name: statistics.median(t) for name, t in most.items()},
+        "operations": work.operations, "bytes": work.bytes, "limits": {name: max(t) for name, t in most.items()},
     }  # fmt: skip
 
 

@@ -9,8 +9,8 @@ import pytest
 
 pytest.importorskip("rich")
 from kinone import cli
-from kinone.cli.bench import time_text
 from kinone.cli.benchplot import picture
+from kinone.cli.benchtables import tables, time_text
 from kinone.kernels import settings
 
 if settings.native is None:
@@ -42,15 +42,18 @@ def test_every_family_is_listed_with_its_peers(run):
 
 
 def test_it_measures_writes_and_draws(run, tmp_path):
-    report, plot = tmp_path / "r.json", tmp_path / "r.svg"
+    report, text, plot = (tmp_path / f"r.{kind}" for kind in ("json", "md", "svg"))
     status, out, _ = run("gemm", "--grep", "64×784", "--peers", "numpy", "--rounds", "2", "--seconds", "0.001",
-                         "--json", str(report), "--plot", str(plot))  # fmt: skip
+                         "--json", str(report), "--markdown", str(text), "--plot", str(plot))  # fmt: skip
     assert status == 0 and "gemm 64×784×256" in out and "numpy" in out and "GFLOP/s" in out
     found: dict[str, Any] = json.loads(report.read_text())
     (work,) = found["works"]
     assert work["family"] == "gemm" and set(work["seconds"]) == {"kinone", "numpy"}
     assert work["ratio"] == pytest.approx(work["ratios"]["numpy"]) and work["ratio"] > 0
-    assert work["of_limit"] > 0 and work["limits"]["operations"] > 1e8 and work["limits"]["bytes"] > 1e7
+    assert found["limits"] == work["limits"] and work["limits"]["operations"] > 1e8 and work["limits"]["bytes"] > 1e7
+    least = max(work[name] / limit for name, limit in found["limits"].items())
+    assert work["of_limit"] == pytest.approx(least / work["seconds"]["kinone"])
+    assert text.read_text().splitlines()[-1].startswith("| gemm 64×784×256 | ")
     assert found["environment"]["versions"] and found["rounds"] == 2
     assert "gemm 64×784×256" in plot.read_text() and plot.read_text().startswith("<svg")
 
@@ -95,3 +98,20 @@ def test_times_and_pictures():
     drawn = picture(works)
     assert [drawn.count(f'<rect class="{kind}"') for kind in ("met", "ahead", "behind")] == [1, 1, 1]
     assert ">2.00×<" in drawn and ">d<" not in drawn
+
+
+def test_tables_have_one_family_each_and_bold_where_a_target_is_met():
+    work = {"seconds": {"kinone": 0.002, "torch": 0.004}, "ratio": 2.0, "target": 1.5, "of_limit": 0.5}
+    report = {
+        "limits": {"operations": 2e11, "bytes": 3e10},
+        "works": [
+            {"family": "gemm", "name": "a", **work, "memory": {"kinone": 1 << 20, "torch": 1 << 21}},
+            {"family": "gemm", "name": "b", **work, "target": 3},
+            {"family": "memory_bound", "name": "c", "error": "no memory"},
+        ],
+    }
+    lines = tables(report).splitlines()
+    assert lines[0] == "the limits here: 200 GFLOP/s, 30.0 GB/s." and lines[2] == "### gemm"
+    assert "| a | 2.00 ms | torch 4.00 ms | **2.00×** | 1.5× | 50% | 1 MiB (50%) |" in lines
+    assert "| b | 2.00 ms | torch 4.00 ms | 2.00× | 3× | 50% |  |" in lines
+    assert lines[-5] == "### memory-bound" and lines[-1] == "| c | failed: no memory |  |  |  |  |  |"

@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from kinone.cli.benchplot import picture
+from kinone.cli.benchtables import limits_text, memory_text, tables, time_text
 from kinone.cli.terminal import BAD, DIM, GOOD, NAME, TITLE, WARN, console
 from kinone.errors import ArgumentError
 from kinone.kernels.environment import environment
@@ -27,7 +28,7 @@ def bench(
     families: Annotated[tuple[str, ...], Parameter(show_default=False)] = (), /, *, grep: str | None = None,
     peers: Names = None, rounds: int = 7, seconds: float = 0.1, no_memory: Flag = False, listing: Annotated[
         bool, Parameter(name="--list", negative="", show_default=False)] = False, json: Path | None = None,
-    plot: Path | None = None, folder: Path | None = None,
+    markdown: Path | None = None, plot: Path | None = None, folder: Path | None = None,
 ) -> int:  # fmt: skip
     """Time Kinone and its peers on the same work, in turns, and say how far from the machine's limits they are.
 
@@ -58,6 +59,8 @@ def bench(
         Only list the works, and the peers that are installed for each.
     json
         Write all that was measured to this file.
+    markdown
+        Write the tables to this file, as benchmarks/RESULTS.md has them.
     plot
         Draw the ratios, as SVG, to this file.
     folder
@@ -65,7 +68,7 @@ def bench(
     """
     if rounds < 1 or seconds <= 0:
         raise ArgumentError("kinone bench", "rounds ≥ 1 and seconds > 0", f"rounds={rounds} and seconds={seconds}")
-    for file in (json, plot):
+    for file in (json, markdown, plot):
         if file is not None and not file.resolve().parent.is_dir():
             raise ArgumentError("kinone bench", "a file in a folder that exists", repr(str(file)))
     folder = _folder(folder)
@@ -78,6 +81,8 @@ def bench(
     _show(console(), report)
     if json is not None:
         json.write_text(json_format.dumps(report, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    if markdown is not None:
+        markdown.write_text(tables(report), encoding="utf-8")
     if plot is not None:
         plot.write_text(picture(report["works"]), encoding="utf-8")
     return 0
@@ -132,6 +137,17 @@ def _run(folder: Path, works: dict[str, list[Found]], report: Found, peers: list
                 found = {"name": work["name"], "error": str(error)}
             report["works"].append({"family": family, **found})
             progress.advance(task)
+    report["limits"] = _limits(report["works"])
+
+
+def _limits(works: list[Found]) -> dict[str, float]:
+    """The most that the machine did while any work ran, and in each work the fraction of it that Kinone reached."""
+    each = [work["limits"] for work in works if work.get("limits")]
+    best = {name: max(limit[name] for limit in each) for name in (each[0] if each else ())}
+    for work in works:
+        least = max((work[name] / best[name] for name in best if name in work), default=0)
+        work["of_limit"] = least / work["seconds"]["kinone"] if least else None
+    return best
 
 
 # ------------------------------------------------------------------------------ showing it
@@ -146,17 +162,6 @@ def _show_list(out: Console, works: dict[str, list[Found]]) -> None:
     out.print(table)
 
 
-def time_text(seconds: float) -> str:
-    """A time with three digits and a unit.
-
-    >>> time_text(0.0000123), time_text(0.0123), time_text(1.5)
-    ('12.3 µs', '12.3 ms', '1.50 s')
-    """
-    unit, scale = ("µs", 1e6) if seconds < 1e-3 else ("ms", 1e3) if seconds < 1 else ("s", 1.0)
-    value = seconds * scale
-    return f"{value:.{2 if value < 10 else 1 if value < 100 else 0}f} {unit}"
-
-
 def _show(out: Console, report: Found) -> None:
     table = Table(box=None, header_style=TITLE)
     table.add_column("work", no_wrap=True)
@@ -165,11 +170,8 @@ def _show(out: Console, report: Found) -> None:
     for cells in map(_row, report["works"]):
         table.add_row(*cells)
     out.print(table)
-    limits = [work["limits"] for work in report["works"] if work.get("limits")]
-    if limits:
-        best = {name: max(limit[name] for limit in limits) for name in limits[0]}
-        text = f"the limits here: {best['operations'] / 1e9:.0f} GFLOP/s, {best['bytes'] / 1e9:.1f} GB/s"
-        out.print(Text(text, DIM))
+    if best := report["limits"]:
+        out.print(Text(limits_text(best), DIM))
     out.print(Text("a ratio is the peer's time by Kinone's; green: the target is met", DIM))
 
 
@@ -188,6 +190,4 @@ def _row(work: Found) -> Iterator[Text]:
         yield Text(f"{work['ratio']:.2f}×", style)
         yield Text(f"{work['target']:g}×", DIM)
     yield Text(f"{work['of_limit']:.0%}" if work["of_limit"] else "")
-    memory = work.get("memory", {})
-    own, others = memory.get("kinone"), [size for peer, size in memory.items() if peer != "kinone"]
-    yield Text(f"{own / 2**20:.0f} MiB" + (f" ({own / min(others):.0%})" if others else "") if own else "")
+    yield Text(memory_text(work))

@@ -14,6 +14,8 @@ _WORDS = {kind: "an integer dtype" if kind in ("integer", "index") else f"a {kin
 
 def bound(op: Any, args: tuple[Any, ...], attrs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """(inputs, attributes) of a call that does not simply pass every input by position."""
+    if len(op.required) <= len(args) < op.arity and attrs.keys().isdisjoint(op.inputs):  # most often
+        return (*args, *(None,) * (op.arity - len(args))), attrs
     if op.is_variadic:
         names = [name for name in op.required if name not in attrs]  # come first: einsum("ij,jk->ik", …)
         attrs = {**attrs, **dict(zip(names, args, strict=False))}

@@ -59,13 +59,13 @@ class Part(Node):
 
 
 def propagate(
-    root: Node, g: Any, *, create_graph: bool = False, retain_graph: bool = False, wanted: Collection[Any] | None = None
+    root: Node, g: Any, *, create_graph: bool = False, retain_graph: bool | None = None, wanted: set[Any] | None = None
 ) -> dict[Node, Any]:
     """Walk back from `root`, whose cotangent is `g`; return the cotangents of the `wanted` nodes.
 
     Without `wanted`, of every node that keeps its gradient. `g` and the result are arrays, or Tensors with
-    `create_graph`. Newest first is a topological order, because a call can only use what was there before it: a heap
-    of ids yields it without recursion and without a pass of its own.
+    `create_graph`, by which the graph is retained too. Newest first is a topological order, because a call can only
+    use what was there before it: a heap of ids yields it without recursion and without a pass of its own.
     """
     useful = None if wanted is None else _leading_to(root, wanted)
     cotangents: dict[Node, Any] = {root: g}
@@ -98,7 +98,7 @@ def propagate(
                     cotangents[parent] = total = before + gradient
                     if isinstance(total, np.ndarray):
                         owned.add(parent)
-            if not retain_graph:
+            if not (create_graph if retain_graph is None else retain_graph):
                 node.arrays = node.y = FREED
     return found
 
@@ -143,5 +143,4 @@ def unbroadcast(g: Any, shape: tuple[int, ...]) -> Any:
     lead = g.ndim - len(shape)
     axes = (*range(lead), *(i + lead for i, n in enumerate(shape) if n == 1 and g.shape[i + lead] != 1))
     # A Tensor brings its own recorded sum; an array goes to the kernel, whose bits the profile fixes.
-    g = kernels.sum(g, axes, True) if is_a(np.ndarray, g) else g.sum(axis=axes, keepdims=True)
-    return g.reshape(shape)
+    return (kernels.sum(g, axes, True) if is_a(np.ndarray, g) else g.sum(axis=axes, keepdims=True)).reshape(shape)

@@ -93,7 +93,8 @@ class Op(Generic[P]):
             for a in given:
                 node = None
                 if isinstance(a, Tensor):
-                    has_tensor, needs_node, node, a = True, needs_node or a.node is not None, a.node, a.data
+                    has_tensor, node, a = True, a.node, a.data
+                    needs_node = needs_node or node is not None
                 arrays.append(a)
                 parents.append(node)
                 if type(a) is np.ndarray and (dtype is None or a.dtype is dtype):
@@ -106,7 +107,7 @@ class Op(Generic[P]):
                 return self.forward(*arrays, **named)  # pyright: ignore[reportCallIssue]
             for watcher in (watchers := modes.observers):
                 watcher.before_forward(self, arrays, named)
-            y = self.forward(*arrays, **named)  # pyright: ignore[reportCallIssue]
+            y = self.forward(*arrays, **named) if named else self.forward(*arrays)  # pyright: ignore[reportCallIssue]
         except (ValueError, TypeError, LookupError, AttributeError, OverflowError, ZeroDivisionError) as error:
             raise (told := explained(self, error, args, attrs)) from (error.__cause__ if told is error else error)
         if needs_node and not self.no_gradient and modes.recording:
@@ -127,7 +128,7 @@ class Op(Generic[P]):
         if not self._keeps_all:
             arrays = self._nothing or [a if k else None for a, k in zip(arrays, self._keeps, strict=False)]
         node = Node(self, tuple(parents), arrays, y if self._keeps_y else None, attrs, shapes)
-        if not is_a(tuple, y):
+        if y.__class__ is not tuple:
             return wrap(y, node if y.dtype.kind == "f" else None)
         node.attrs = {**attrs, "outputs": [(part.shape, part.dtype) for part in y]}
         return tuple(wrap(part, Part(node, i) if part.dtype.kind == "f" else None) for i, part in enumerate(y))

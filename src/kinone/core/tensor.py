@@ -79,8 +79,7 @@ class Tensor(Methods):
     def backward(self, g: Any = None, *, retain_graph: bool | None = None, create_graph: bool = False) -> None:
         """Add ∂self/∂leaf · g to the gradient of every leaf under this tensor; g may be left out for a scalar."""
         node, g = start(self, "backward", g, create_graph)
-        retain = create_graph if retain_graph is None else retain_graph
-        for leaf, new in propagate(node, g, create_graph=create_graph, retain_graph=retain).items():
+        for leaf, new in propagate(node, g, create_graph=create_graph, retain_graph=retain_graph).items():
             new = new if isinstance(new, Tensor) else wrap(new)
             leaf.grad = new if leaf.grad is None else leaf.grad + new
 

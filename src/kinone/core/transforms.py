@@ -30,8 +30,7 @@ def gradients(
     if any(not isinstance(x, Tensor) or x.node is None for x in leaves):
         raise GraphError("gradients", "tensors that require gradients", f"{xs!r}")
     node, g = start(y, "gradients", g, create_graph)
-    retain = create_graph if retain_graph is None else retain_graph
-    found = propagate(node, g, create_graph=create_graph, retain_graph=retain, wanted={x.node for x in leaves})
+    found = propagate(node, g, create_graph=create_graph, retain_graph=retain_graph, wanted={x.node for x in leaves})
     return build(_tensor_like(x, found.get(x.node)) for x in leaves)
 
 

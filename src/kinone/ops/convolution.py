@@ -13,7 +13,7 @@ import numpy as np
 from kinone import kernels
 from kinone.core.op import Array, op
 from kinone.errors import ArgumentError, ShapeError
-from kinone.kernels.windows import Ints, Pairs, out_size
+from kinone.kernels.windows import Ints, Pairs
 from kinone.ops.declare import Bad, ByDefinition, NoOnnx, Onnx, Sample, normal
 from kinone.ops.rectifier import relu
 from kinone.ops.reduce import sum
@@ -21,10 +21,10 @@ from kinone.ops.window import (
     Padding,
     PerAxis,
     checked_filled,
-    checked_fit,
     checked_rank,
-    convolution_padding,
     dilations,
+    fitting_size,
+    geometry_of,
     kernel_pads,
     per_axis,
     strides,
@@ -286,9 +286,8 @@ def convolution_weight_gradient(
     if rank not in (1, 2, 3):
         raise ShapeError(where, "x with one to three spatial axes", f"shape {x.shape}")
     kernel = per_axis(where, "kernel_size", kernel_size, rank)
-    geometry = _geometry(where, kernel, stride, padding, dilation)
-    checked_fit(where, x.shape[2:], kernel, *geometry[1:])
-    out = out_size(x.shape[2:], kernel, *geometry)
+    geometry = geometry_of(where, kernel, stride, padding, dilation)
+    out = fitting_size(where, x.shape[2:], kernel, *geometry)
     if h.ndim != x.ndim or (h.shape[0], *h.shape[2:]) != (x.shape[0], *out):
         raise ShapeError(where, f"h of shape ({x.shape[0]}, …, {', '.join(map(str, out))})", f"shape {h.shape}")
     for name, a in (("x", x), ("h", h)):
@@ -313,7 +312,7 @@ def _input_gradient(g: Array, w: Array, size: Ints, *, padding: Padding, **geome
     """The transposed convolution that gives back an x of that spatial `size`."""
     transposed = (conv_transpose1d, conv_transpose2d, conv_transpose3d)[w.ndim - 3]
     kernel = w.shape[2:]
-    stride, pairs, dilation = _geometry(transposed.name, kernel, geometry["stride"], padding, geometry["dilation"])
+    stride, pairs, dilation = geometry_of(transposed.name, kernel, geometry["stride"], padding, geometry["dilation"])
     least = _transposed_size(g.shape[2:], kernel, stride, pairs, dilation)
     extra = tuple(n - m for n, m in zip(size, least, strict=True))
     return transposed(g, w, padding=pairs, output_padding=extra, **geometry)
@@ -330,12 +329,11 @@ def _convolved(
     x, w = np.asarray(x), np.asarray(w)
     checked_rank(where, "x", x, rank)
     checked_rank(where, "w", w, rank, "out channels, channels / groups")
-    geometry = _geometry(where, w.shape[2:], stride, padding, dilation)
+    geometry = geometry_of(where, w.shape[2:], stride, padding, dilation)
     _checked_groups(where, groups, "w with out channels", w.shape[0])
     _checked_channels(where, x, w, w.shape[1] * groups, groups)
     b = _checked_bias(where, b, w.shape[0])
-    checked_fit(where, x.shape[2:], w.shape[2:], *geometry[1:])
-    shape = x.shape[0], w.shape[0], *out_size(x.shape[2:], w.shape[2:], *geometry)
+    shape = x.shape[0], w.shape[0], *fitting_size(where, x.shape[2:], w.shape[2:], *geometry)
     if residual is not None and residual.shape != shape:
         raise ShapeError(where, f"residual of shape {shape}", f"shape {residual.shape}")
     if activation not in ("none", "relu"):
@@ -350,7 +348,7 @@ def _transposed(
     x, w = np.asarray(x), np.asarray(w)
     checked_rank(where, "x", x, rank)
     checked_rank(where, "w", w, rank, "channels, out channels / groups")
-    geometry = _geometry(where, w.shape[2:], stride, padding, dilation)
+    geometry = geometry_of(where, w.shape[2:], stride, padding, dilation)
     checked_filled(where, x.shape[2:])
     extra = per_axis(where, "output_padding", output_padding, rank, 0)
     if any(e >= s for e, s in zip(extra, geometry[0], strict=True)):
@@ -368,17 +366,6 @@ def _transposed_size(out: Ints, kernel: Ints, stride: Ints, padding: Pairs, dila
     """The least size that a convolution makes into `out`."""
     rows = zip(out, kernel, stride, padding, dilation, strict=True)
     return tuple((m - 1) * s + d * (k - 1) + 1 - before - after for m, k, s, (before, after), d in rows)
-
-
-def _geometry(
-    where: str, kernel: Ints, stride: PerAxis, padding: Padding, dilation: PerAxis
-) -> tuple[Ints, Pairs, Ints]:
-    """Stride, padding and dilation for each axis."""
-    if min(kernel) < 1:
-        raise ShapeError(where, "a kernel without an axis of length 0", f"{kernel}")
-    strides = per_axis(where, "stride", stride, len(kernel))
-    dilations = per_axis(where, "dilation", dilation, len(kernel))
-    return strides, convolution_padding(where, padding, kernel, strides, dilations), dilations
 
 
 def _checked_groups(where: str, groups: int, what: str, channels: int) -> None:

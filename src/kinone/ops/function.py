@@ -124,7 +124,7 @@ def checkpoint(f: Callable[..., Tensor], *inputs: Any) -> Tensor:
             random.restore(now)
         assert again.node is not None
         wanted = {end for end in (*ends, *outside) if end is not None}
-        found = propagate(again.node, g, create_graph=create_graph, retain_graph=create_graph, wanted=wanted)
+        found = propagate(again.node, g, create_graph=create_graph, wanted=wanted)
         return [found.get(end) if end is not None else None for end in (*ends, *outside)]
 
     arrays = [x.data if isinstance(x, Tensor) and x.node is not None else x for x in inputs]

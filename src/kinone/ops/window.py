@@ -1,12 +1,13 @@
 """Windows: what convolution and pooling check before any work, and their arguments in one form."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from kinone.errors import ArgumentError, ShapeError
-from kinone.kernels.windows import Ints, Pairs
+from kinone.kernels.windows import Ints, Pairs, out_size
 from kinone.ops.arguments import shape_of
 
 PerAxis = int | Sequence[int]
@@ -76,6 +77,43 @@ def checked_fit(where: str, size: Ints, kernel: Ints, padding: Pairs, dilation: 
         reach = f" (dilation={dilation})" if max(dilation) > 1 else ""
         expected = f"x with a padded size of at least {spans}, the kernel's{reach}"
         raise ShapeError(where, expected, f"{padded}", hint="use a smaller kernel or more padding.")
+
+
+# ------------------------------------------------------------------------------ in one form, looked up where it can be
+def geometry_of(
+    where: str, kernel: Ints, stride: PerAxis, padding: Padding, dilation: PerAxis
+) -> tuple[Ints, Pairs, Ints]:
+    """Stride, padding and dilation for each axis."""
+    of_kernel = _kept_geometry if _is_plain(stride) and _is_plain(padding) and _is_plain(dilation) else _new_geometry
+    return of_kernel(where, kernel, stride, padding, dilation)
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether it can be looked up: True and 1.0 could not be told from 1."""
+    if type(value) is not tuple:
+        return type(value) is int or type(value) is str
+    kinds = {type(v) for v in value}
+    return kinds == {int} or (kinds == {tuple} and all(map(_is_plain, value)))
+
+
+def _new_geometry(
+    where: str, kernel: Ints, stride: PerAxis, padding: Padding, dilation: PerAxis
+) -> tuple[Ints, Pairs, Ints]:
+    if min(kernel) < 1:
+        raise ShapeError(where, "a kernel without an axis of length 0", f"{kernel}")
+    strides = per_axis(where, "stride", stride, len(kernel))
+    dilations = per_axis(where, "dilation", dilation, len(kernel))
+    return strides, convolution_padding(where, padding, kernel, strides, dilations), dilations
+
+
+_kept_geometry: Any = lru_cache(1024)(_new_geometry)
+
+
+@lru_cache(1024)
+def fitting_size(where: str, size: Ints, kernel: Ints, stride: Ints, padding: Pairs, dilation: Ints) -> Ints:
+    """The spatial size of y."""
+    checked_fit(where, size, kernel, padding, dilation)
+    return out_size(size, kernel, stride, padding, dilation)
 
 
 # ------------------------------------------------------------------------------ as attributes of ONNX nodes
