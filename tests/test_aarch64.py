@@ -53,11 +53,12 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(SOURCE, site / "kinone", ignore=shutil.ignore_patterns("*.so", "__pycache__"))
     kernels = SOURCE / "kernels"
     sources = [*kernels.glob("*/native*.cpp"), *kernels.glob("*/module*.cpp"), *kernels.glob("native/*.cpp")]
-    run("aarch64-linux-gnu-g++", "-std=gnu++20", "-O2", "-ffp-contract=off", "-fwrapv", "-shared", "-fPIC",
-        "-fvisibility=hidden", "-fno-strict-aliasing", "-w", "-DKINONE_HAS_NEON", "-DKINONE_ISA=neon", f"-I{nanobind}/include",
-        f"-I{nanobind}/ext/robin_map/include", f"-I{root}/usr/include/python3.11", f"-I{root}/usr/include",
-        f"-I{site}/numpy/_core/include", nanobind / "src" / "nb_combined.cpp", *sorted(set(sources)), "-pthread",
-        "-o", site / "kinone" / "kernels" / "_native.cpython-311-aarch64-linux-gnu.so")  # fmt: skip
+    flags = ["-std=gnu++20", "-O2", "-ffp-contract=off", "-fwrapv", "-fno-strict-aliasing", "-fvisibility=hidden", "-w"]
+    included = [nanobind / "include", nanobind / "ext/robin_map/include", root / "usr/include/python3.11",
+                root / "usr/include", site / "numpy/_core/include"]  # fmt: skip
+    run("aarch64-linux-gnu-g++", *flags, "-shared", "-fPIC", "-DKINONE_HAS_NEON", "-DKINONE_ISA=neon",
+        *(f"-I{folder}" for folder in included), nanobind / "src" / "nb_combined.cpp", *sorted(set(sources)),
+        "-pthread", "-o", site / "kinone" / "kernels" / "_native.cpython-311-aarch64-linux-gnu.so")  # fmt: skip
     return root
 
 

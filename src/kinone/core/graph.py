@@ -4,9 +4,9 @@ A node holds arrays and parent nodes, never tensors: nothing points forward, so 
 dies with the last tensor that could still ask for its gradients.
 """
 
-import heapq
 import itertools
 from collections.abc import Collection
+from heapq import heappop, heappush
 from typing import Any
 
 import numpy as np
@@ -74,7 +74,7 @@ def propagate(
     heap = [(root.id, root)]
     with setting("recording", create_graph), np.errstate(all="ignore"):
         while heap:
-            node = heapq.heappop(heap)[1]
+            node = heappop(heap)[1]
             g = cotangents.pop(node)
             if node in wanted if wanted is not None else node.grad is not NOT_KEPT:
                 found[node] = g if node in owned or create_graph else np.array(g)
@@ -87,7 +87,7 @@ def propagate(
                 before = cotangents.get(parent)
                 if before is None:
                     cotangents[parent] = [gradient] if type(node) is Part else gradient
-                    heapq.heappush(heap, (parent.id, parent))
+                    heappush(heap, (parent.id, parent))
                     if parent.grad is not NOT_KEPT and _is_fresh(gradient, i, gradients, g, node):
                         owned.add(parent)
                 elif type(node) is Part:

@@ -142,18 +142,19 @@ class Op(Generic[P]):
         if self.rule is None or (create_graph and self.is_fused):
             gradients = self._replay(node, g, create_graph)
         else:
+            kept: Any = node.arrays
+            if create_graph:
+                kept = [_attached(a, p) for a, p in zip(node.arrays, node.parents, strict=False)]
             arguments: list[Any] = []
             for name in self._names:
                 if name == "g":
                     arguments.append(g)
                 elif name == "y":
-                    arguments.append(_attached(node.y, node, create_graph))
+                    arguments.append(_attached(node.y, node) if create_graph else node.y)
                 elif name not in self.inputs:
                     arguments.append(node.attrs[name])
                 else:
-                    pairs = zip(node.arrays, node.parents, strict=True)
-                    kept = tuple(_attached(a, p, create_graph) for a, p in pairs)
-                    arguments.append(kept if self.is_variadic else kept[self.inputs.index(name)])
+                    arguments.append(tuple(kept) if self.is_variadic else kept[self.inputs.index(name)])
             gradients = self.rule(*arguments)
         if type(gradients) not in (tuple, list):
             gradients = (gradients,)
@@ -208,10 +209,8 @@ def _is_input(p: inspect.Parameter) -> bool:
     return p.kind is not p.KEYWORD_ONLY and (p.annotation is p.empty or "'array'" in str(p.annotation))
 
 
-def _attached(value: Any, origin: Node | None, create_graph: bool) -> Any:
-    """A kept array for a rule: as it is, or as the Tensor it was in the graph if the rule is to be differentiated."""
-    if not create_graph:
-        return value
+def _attached(value: Any, origin: Node | None) -> Any:
+    """What was kept for a rule that is to be differentiated: arrays as the Tensors that they were in the graph."""
     if is_a(tuple, value) and origin is not None:  # the outputs of a call that gave several
         return tuple(wrap(part, Part(origin, i)) for i, part in enumerate(value))
     return wrap(value, origin) if isinstance(value, np.ndarray | np.generic) else value

@@ -51,11 +51,14 @@ def composed(function: Callable[P, R]) -> Callable[P, R]:
 
 def by_kernel(rule: Callable[..., Any]) -> Callable[..., Any]:
     """A rule which for arrays is the kernel of its name, in one pass, and for Tensors what it says."""
+    name = rule.__name__
 
     @wraps(rule)
     def either(*args: Any) -> Any:
-        of_tensors = any(isinstance(a, Tensor) for a in args)
-        return rule(*args) if of_tensors else getattr(kernels, rule.__name__)(*args)
+        for a in args:
+            if isinstance(a, Tensor):
+                return rule(*args)
+        return getattr(kernels, name)(*args)
 
     return either
 
