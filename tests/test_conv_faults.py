@@ -106,6 +106,18 @@ def test_padding_after_is_not_padding_before():
     np.testing.assert_array_equal(kn.conv1d(x, w, padding="same"), [[[21, 32, 3]]])
 
 
+@pytest.mark.parametrize(
+    "kind", [{"stride": True}, {"stride": (1.0, 1)}, {"padding": ((True, 0), (0, 0))}, {"dilation": 1.0}]
+)
+def test_what_equals_a_right_number_is_refused_after_it_as_before(kind):
+    """True and 1.0 are found where 1 was kept, if nobody looks at their types."""
+    x, w = np.zeros((1, 1, 3, 3)), np.zeros((1, 1, 1, 1))
+    for right in ({"stride": 1}, {"stride": (1, 1)}, {"padding": ((1, 0), (0, 0))}, {"dilation": 1}):
+        kn.conv2d(x, w, **right)
+    with pytest.raises(ArgumentError, match=f"{next(iter(kind))}"):
+        kn.conv2d(x, w, **kind)
+
+
 def test_a_transposed_convolution_gives_back_each_size_that_the_stride_merged():
     w = leaf((4, 3, 3, 3))
     for size in (7, 8):
