@@ -137,17 +137,8 @@ def _run(folder: Path, works: dict[str, list[Found]], report: Found, peers: list
                 found = {"name": work["name"], "error": str(error)}
             report["works"].append({"family": family, **found})
             progress.advance(task)
-    report["limits"] = _limits(report["works"])
-
-
-def _limits(works: list[Found]) -> dict[str, float]:
-    """The most that the machine did while any work ran, and in each work the fraction of it that Kinone reached."""
-    each = [work["limits"] for work in works if work.get("limits")]
-    best = {name: max(limit[name] for limit in each) for name in (each[0] if each else ())}
-    for work in works:
-        least = max((work[name] / best[name] for name in best if name in work), default=0)
-        work["of_limit"] = least / work["seconds"]["kinone"] if least else None
-    return best
+    each = [work["limits"] for work in report["works"] if work.get("limits")]
+    report["limits"] = {name: max(limit[name] for limit in each) for name in (each[0] if each else ())}
 
 
 # ------------------------------------------------------------------------------ showing it
