@@ -155,9 +155,9 @@ def _show_list(out: Console, works: dict[str, list[Found]]) -> None:
 
 def _show(out: Console, report: Found) -> None:
     table = Table(box=None, header_style=TITLE)
-    table.add_column("work", no_wrap=True)
+    table.add_column("work", min_width=14)  # names give way where the terminal is narrow, figures do not
     for column in ("kinone", "best peer", "ratio", "target", "of limit", "peak memory"):
-        table.add_column(column, justify="right", no_wrap=True)
+        table.add_column(column, justify="right", no_wrap=column not in ("best peer", "peak memory"))
     for cells in map(_row, report["works"]):
         table.add_row(*cells)
     out.print(table)
