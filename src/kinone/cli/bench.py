@@ -78,13 +78,13 @@ def bench(
         return 0
     report: Found = {"environment": environment(), "rounds": rounds, "seconds_a_turn": seconds, "works": []}
     _run(folder, works, report, peers or [], "" if no_memory else "peak")
-    _show(console(), report)
     if json is not None:
         json.write_text(json_format.dumps(report, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
     if markdown is not None:
         markdown.write_text(tables(report), encoding="utf-8")
     if plot is not None:
         plot.write_text(picture(report["works"]), encoding="utf-8")
+    _show(console(), report)  # last: nothing is lost when nobody reads on
     return 0
 
 
