@@ -1,6 +1,7 @@
 """Faults that convolution and pooling are prone to, each kept out by a test; oracles are loops over every index."""
 
 import weakref
+from typing import Any
 
 import numpy as np
 import pytest
@@ -112,7 +113,8 @@ def test_padding_after_is_not_padding_before():
 def test_what_equals_a_right_number_is_refused_after_it_as_before(kind):
     """True and 1.0 are found where 1 was kept, if nobody looks at their types."""
     x, w = np.zeros((1, 1, 3, 3)), np.zeros((1, 1, 1, 1))
-    for right in ({"stride": 1}, {"stride": (1, 1)}, {"padding": ((1, 0), (0, 0))}, {"dilation": 1}):
+    rights: list[Any] = [{"stride": 1}, {"stride": (1, 1)}, {"padding": ((1, 0), (0, 0))}, {"dilation": 1}]
+    for right in rights:
         kn.conv2d(x, w, **right)
     with pytest.raises(ArgumentError, match=f"{next(iter(kind))}"):
         kn.conv2d(x, w, **kind)
