@@ -5,11 +5,13 @@ import threading
 import time
 import tracemalloc
 import weakref
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 
 import kinone as kn
+from kinone.core.op import Array, op
 
 
 def leaf(*values: float) -> kn.Tensor:
@@ -82,6 +84,26 @@ def test_retain_grad_keeps_an_intermediate_gradient():
     y = (x * x).retain_grad()
     (y * 2.0).sum().backward()
     assert (y.grad.item(), x.grad.item()) == (2.0, 12.0)
+
+
+class Ends(NamedTuple):
+    low: Any
+    high: Any
+
+
+def test_several_outputs_may_have_names():
+    @op(stretches=False)
+    def ends(x: Array) -> Any:
+        return Ends(x - 1, x * 2)
+
+    @ends.backward
+    def _(g: Any) -> Any:
+        return g[0] + 2 * g[1]
+
+    x = kn.Tensor([1.0, 2.0], requires_grad=True)
+    low, high = ends(x)
+    (low.sum() + high.sum()).backward()
+    assert low.tolist() == [0.0, 1.0] and high.tolist() == [2.0, 4.0] and x.grad.tolist() == [3.0, 3.0]
 
 
 def test_several_outputs_with_some_unused():

@@ -107,7 +107,7 @@ class Op(Generic[P]):
                 return self.forward(*arrays, **named)  # pyright: ignore[reportCallIssue]
             for watcher in (watchers := modes.observers):
                 watcher.before_forward(self, arrays, named)
-            y = self.forward(*arrays, **named) if named else self.forward(*arrays)  # pyright: ignore[reportCallIssue]
+            y = self.forward(*arrays, **named)  # pyright: ignore[reportCallIssue]
         except (ValueError, TypeError, LookupError, AttributeError, OverflowError, ZeroDivisionError) as error:
             raise (told := explained(self, error, args, attrs)) from (error.__cause__ if told is error else error)
         if needs_node and not self.no_gradient and modes.recording:
@@ -128,7 +128,7 @@ class Op(Generic[P]):
         if not self._keeps_all:
             arrays = self._nothing or [a if k else None for a, k in zip(arrays, self._keeps, strict=False)]
         node = Node(self, tuple(parents), arrays, y if self._keeps_y else None, attrs, shapes)
-        if y.__class__ is not tuple:
+        if not is_a(tuple, y):
             return wrap(y, node if y.dtype.kind == "f" else None)
         node.attrs = {**attrs, "outputs": [(part.shape, part.dtype) for part in y]}
         return tuple(wrap(part, Part(node, i) if part.dtype.kind == "f" else None) for i, part in enumerate(y))
@@ -143,8 +143,8 @@ class Op(Generic[P]):
             gradients = self._replay(node, g, create_graph)
         else:
             kept: Any = node.arrays
-            if create_graph:
-                kept = [_attached(a, p) for a, p in zip(node.arrays, node.parents, strict=False)]
+            if create_graph and any(self._keeps):
+                kept = [_attached(a, p) for a, p in zip(node.arrays, node.parents, strict=True)]
             arguments: list[Any] = []
             for name in self._names:
                 if name == "g":
